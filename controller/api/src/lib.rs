@@ -1,0 +1,19 @@
+//! The contract between node and controller: what they say, and nothing of how either works.
+//!
+//! - [`join`]: the token that an operator carries, and the one exchange that turns it into a certificate.
+//! - [`control`]: the messages of a control session.
+//! - [`snapshot`]: one node's whole configuration.
+//! - [`status`]: what the controller's HTTP API shows; versioned JSON.
+//! - [`secret`]: a text that never shows itself.
+//!
+//! Pure: no socket, no clock. Messages are frames ([`sinew_transport_core::wire`]); kinds 32 to 63 are
+//! control, 64 to 95 join. Shipped payloads are frozen; a change is a new kind.
+
+pub mod control;
+pub mod join;
+pub mod secret;
+pub mod snapshot;
+pub mod status;
+
+pub use secret::Secret;
+pub use snapshot::Snapshot;

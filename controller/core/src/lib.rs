@@ -1,0 +1,1 @@
+//! Mesh state, snapshots and tokens of a controller; pure.

@@ -1,0 +1,1 @@
+//! Routing, balancing, breaking and admission decisions of a node; pure.

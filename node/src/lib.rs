@@ -1,0 +1,1 @@
+//! The node agent: outbound, inbound, control session, admin.

@@ -1,0 +1,1 @@
+//! The simulation program: whole meshes in one process, in virtual time.

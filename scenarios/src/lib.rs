@@ -1,0 +1,1 @@
+//! The scenario engine: topology, load, faults and expectations from one file.

@@ -1,0 +1,1 @@
+//! Authenticated QUIC connections and streams between nodes.

@@ -1,0 +1,99 @@
+//! The seam: everything that a driver asks of the world, so that whole meshes run in one process, under
+//! virtual time, from one seed.
+//!
+//! Monotonic time comes through `tokio::time`; sockets, the application's side, wall time and disk come
+//! through [`Runtime`] and nowhere else. [`crate::os::OsRuntime`] is the real world. Threads are not
+//! made here but by whoever starts a node: [`ShardHost`].
+
+use std::fmt::Debug;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::AsyncUdpSocket;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The world outside a driver.
+pub trait Runtime: Debug + Send + Sync + 'static {
+    /// Binds a UDP socket; port 0 takes any. Must be called inside the tokio runtime that will use it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn bind_udp(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>>;
+
+    /// Listens for applications; port 0 takes any.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn AppListener>>;
+
+    /// Connects to a local service.
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn AppStream>>>;
+
+    /// Wall time since 1970-01-01 UTC.
+    fn wall_now(&self) -> Duration;
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::NotFound`] when there is none.
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Replaces a file as a whole, or leaves the old one: a reader never sees half of it. Directories
+    /// above it are made, closed to others (0700).
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn write_file(&self, path: &Path, bytes: &[u8], access: Access) -> io::Result<()>;
+}
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only its owner (0600): keys, tokens.
+    Private,
+    /// Anyone (0644).
+    Public,
+}
+
+/// A socket on which applications arrive.
+pub trait AppListener: Debug + Send {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// The next application, and its address. Cancel-safe.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn AppArrival>, SocketAddr)>>;
+}
+
+/// An application's connection, not yet at home on any shard.
+pub trait AppArrival: Debug + Send {
+    /// Makes it a stream of the tokio runtime in which this is called.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn into_stream(self: Box<Self>) -> io::Result<Box<dyn AppStream>>;
+}
+
+/// A connection to an application.
+pub trait AppStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {
+    /// Ends it so that the application sees an error, never a clean end (RST; SO_LINGER 0).
+    fn abort(self: Box<Self>);
+}
+
+/// Where shards run: threads in the program, tasks in simulation.
+pub trait ShardHost: Debug + Send + Sync {
+    /// Starts a shard; it runs until its future ends.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    fn start(&self, name: String, shard: BoxFuture<'static, ()>) -> io::Result<()>;
+}
