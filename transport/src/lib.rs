@@ -1,1 +1,27 @@
-//! Authenticated QUIC connections and streams between nodes.
+//! Authenticated QUIC between the machines of a mesh: connections that know who is at the other end,
+//! streams that never end by accident, and links that are judged by what they answer.
+//!
+//! - [`runtime`]: the seam to the world; [`os`] is the real one.
+//! - [`tls`], [`verify`]: who we are, and who is let in.
+//! - [`session`]: framed sessions between a node and a controller.
+//! - [`stream`]: the two halves of a stream.
+//!
+//! Every packet goes through [`socket`]; every acknowledgement through the congestion controller's tap.
+
+pub mod clock;
+pub mod os;
+mod quic;
+pub mod runtime;
+pub mod session;
+pub mod socket;
+pub mod stream;
+mod tap;
+pub mod tls;
+pub mod verify;
+
+pub use clock::Clock;
+pub use os::OsRuntime;
+pub use quic::ResetKeys;
+pub use runtime::{Access, AppArrival, AppListener, AppStream, BoxFuture, Runtime, ShardHost};
+pub use session::{Arrival, Session, SessionListener};
+pub use tls::{Credentials, provider};

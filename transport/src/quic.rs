@@ -1,0 +1,113 @@
+//! quinn's settings: one place, each with its reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::ControllerFactory;
+use quinn::crypto::HmacKey;
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+/// The largest packet that is tried. 9,000-byte links halve the CPU per byte; what does not fit is found
+/// out by discovery, which loses only its probes.
+pub(crate) const MTU_MAX: u16 = 8952;
+
+/// Streams that a peer may have open at first. quinn keeps an entry for each one allowed, so a
+/// connection with 8,192 costs 845 KiB; [`crate::link`] raises it as it is used up.
+pub(crate) const STREAMS_AT_FIRST: u32 = 100;
+
+/// The most streams that a peer may have open.
+pub(crate) const STREAMS_MAX: u32 = 10_000;
+
+/// A connection that nobody heard from is forgotten. Only the backstop: *dead* comes much sooner.
+const DATA_IDLE: Duration = Duration::from_secs(30);
+
+/// How long a control session may be silent.
+const SESSION_IDLE: Duration = Duration::from_secs(10);
+/// How often an idle control session says that it lives.
+const SESSION_KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// What one stream may have in flight: a link of 1 Gbit/s and 30 ms.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// What one connection may have unacknowledged.
+const SEND_WINDOW: u64 = 16 << 20;
+
+/// The secrets that must survive a restart, so that peers notice it at once: a packet of an old
+/// connection is then answered with a stateless reset instead of silence.
+#[derive(Clone)]
+pub struct ResetKeys {
+    /// Key of stateless resets.
+    pub reset: [u8; 32],
+    /// Key of the tokens that prove an address.
+    pub token: [u8; 32],
+    /// Key of connection ids.
+    pub connection_id: u64,
+}
+
+impl std::fmt::Debug for ResetKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ResetKeys([redacted])")
+    }
+}
+
+impl ResetKeys {
+    /// New random keys.
+    ///
+    /// # Panics
+    /// When the system has no randomness, without which nothing here is safe.
+    #[must_use]
+    pub fn random() -> Self {
+        let fill = |bytes: &mut [u8]| {
+            #[expect(clippy::expect_used, reason = "see Panics")]
+            aws_lc_rs::rand::fill(bytes).expect("the system has randomness");
+        };
+        let (mut reset, mut token, mut id) = ([0; 32], [0; 32], [0; 8]);
+        fill(&mut reset);
+        fill(&mut token);
+        fill(&mut id);
+        Self { reset, token, connection_id: u64::from_le_bytes(id) }
+    }
+
+    pub(crate) fn token_key(&self) -> Arc<dyn quinn::crypto::HandshakeTokenKey> {
+        Arc::new(aws_lc_rs::hkdf::Salt::new(aws_lc_rs::hkdf::HKDF_SHA256, &[]).extract(&self.token))
+    }
+}
+
+/// Settings of an endpoint.
+pub(crate) fn endpoint(keys: &ResetKeys) -> EndpointConfig {
+    let hmac: Arc<dyn HmacKey> = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &keys.reset));
+    let mut config = EndpointConfig::new(hmac);
+    let key = keys.connection_id;
+    config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(key)));
+    // A wrapper that reads packets must be able to tell QUIC from what is not.
+    config.grease_quic_bit(false);
+    // Without it the peer's MTU discovery stops at 1452. It refuses only values below 1200.
+    let _ = config.max_udp_payload_size(MTU_MAX);
+    config
+}
+
+/// Settings of a data connection.
+pub(crate) fn data(controller: Arc<dyn ControllerFactory + Send + Sync>) -> TransportConfig {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(MTU_MAX);
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_AT_FIRST))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_idle_timeout(IdleTimeout::try_from(DATA_IDLE).ok())
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .send_window(SEND_WINDOW)
+        .mtu_discovery_config(Some(mtu))
+        .congestion_controller_factory(controller);
+    config
+}
+
+/// Settings of a control session or a join.
+pub(crate) fn session() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_idle_timeout(IdleTimeout::try_from(SESSION_IDLE).ok())
+        .keep_alive_interval(Some(SESSION_KEEP_ALIVE));
+    config
+}
