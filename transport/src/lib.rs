@@ -4,15 +4,20 @@
 //! - [`runtime`]: the seam to the world; [`os`] is the real one.
 //! - [`tls`], [`verify`]: who we are, and who is let in.
 //! - [`session`]: framed sessions between a node and a controller.
+//! - [`shard`], [`link`], [`peers`]: the data plane: one socket, one connection, who is reached how.
 //! - [`stream`]: the two halves of a stream.
 //!
 //! Every packet goes through [`socket`]; every acknowledgement through the congestion controller's tap.
 
 pub mod clock;
+pub mod link;
+mod monitor;
 pub mod os;
+pub mod peers;
 mod quic;
 pub mod runtime;
 pub mod session;
+pub mod shard;
 pub mod socket;
 pub mod stream;
 mod tap;
@@ -20,8 +25,12 @@ pub mod tls;
 pub mod verify;
 
 pub use clock::Clock;
+pub use link::{Link, Stream};
 pub use os::OsRuntime;
+pub use peers::{Peers, Reach, Target};
 pub use quic::ResetKeys;
 pub use runtime::{Access, AppArrival, AppListener, AppStream, BoxFuture, Runtime, ShardHost};
 pub use session::{Arrival, Session, SessionListener};
+pub use shard::{Common, Shard, StreamHandler};
+pub use stream::{RecvStream, SendStream, StreamError};
 pub use tls::{Credentials, provider};

@@ -48,7 +48,9 @@ impl Runtime for OsRuntime {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Box::new(OsListener(AsyncFd::new(socket.into())?)))
+        #[expect(deprecated, reason = "unsound only for types that may close their descriptor; a std listener keeps it")]
+        let socket = AsyncFd::new(StdListener::from(socket))?;
+        Ok(Box::new(OsListener(socket)))
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn AppStream>>> {
@@ -81,7 +83,8 @@ impl Runtime for OsRuntime {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let next = path.with_file_name(name);
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&next)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&next)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&next, path)
@@ -98,7 +101,11 @@ fn widen(socket: &Socket) {
     }
     match socket.recv_buffer_size() {
         Ok(size) if size < UDP_RECEIVE_BUFFER => {
-            tracing::info!(size, wanted = UDP_RECEIVE_BUFFER, "UDP receive buffer is small: bursts may be lost; raise net.core.rmem_max");
+            tracing::info!(
+                size,
+                wanted = UDP_RECEIVE_BUFFER,
+                "UDP receive buffer is small: bursts may be lost; raise net.core.rmem_max"
+            );
         }
         _ => {}
     }
@@ -152,7 +159,11 @@ impl AppStream for OsStream {
 }
 
 impl AsyncRead for OsStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

@@ -74,7 +74,8 @@ impl ResetKeys {
 
 /// Settings of an endpoint.
 pub(crate) fn endpoint(keys: &ResetKeys) -> EndpointConfig {
-    let hmac: Arc<dyn HmacKey> = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &keys.reset));
+    let hmac: Arc<dyn HmacKey> =
+        Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &keys.reset));
     let mut config = EndpointConfig::new(hmac);
     let key = keys.connection_id;
     config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(key)));

@@ -52,7 +52,9 @@ pub enum SessionError {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The operating system.
-    #[error("binding UDP {address}: {source}; is another program using the port? Choose another with `listen`/`data`, or 0 for any")]
+    #[error(
+        "binding UDP {address}: {source}; is another program using the port? Choose another with `listen`/`data`, or 0 for any"
+    )]
     Socket {
         /// What was tried.
         address: SocketAddr,
@@ -71,7 +73,9 @@ pub enum DialError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// Nobody answered in time.
-    #[error("no answer from {0} in {HANDSHAKE_TIME:?}: is a controller running there, and does UDP get through?")]
+    #[error(
+        "no answer from {0} in {HANDSHAKE_TIME:?}: is a controller running there, and does UDP get through?"
+    )]
     Timeout(SocketAddr),
     /// The connection was refused, by us or by them.
     #[error("connecting to {address}: {reason}")]
@@ -423,7 +427,8 @@ async fn dial(
     };
     let endpoint = bind(runtime, any, &ResetKeys::random(), None)?;
     let refused = |reason: String| DialError::Refused { address, reason };
-    let connecting = endpoint.connect_with(config, address, SERVER_NAME).map_err(|e| refused(e.to_string()))?;
+    let connecting =
+        endpoint.connect_with(config, address, SERVER_NAME).map_err(|e| refused(e.to_string()))?;
     let connection = match timeout(HANDSHAKE_TIME, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(refused(error.to_string())),

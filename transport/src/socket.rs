@@ -81,7 +81,10 @@ mod tests {
 
         for mtu in [1200_u16, 1452, 8952, 65_000] {
             let segments = MeshSocket::new(Arc::clone(&inner), mtu).max_transmit_segments();
-            assert!(segments >= 1 && segments * usize::from(mtu) <= BATCH_MAX.max(mtu.into()), "{mtu}: {segments}");
+            assert!(
+                segments >= 1 && segments * usize::from(mtu) <= BATCH_MAX.max(mtu.into()),
+                "{mtu}: {segments}"
+            );
         }
     }
 }

@@ -12,7 +12,6 @@ use sinew_transport_core::link::LinkEstimator;
 
 use crate::clock::Clock;
 
-
 /// Makes one connection's controller, and keeps its estimator.
 #[derive(Debug)]
 pub(crate) struct TapFactory {
@@ -67,7 +66,11 @@ impl Controller for Tap {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { inner: self.inner.clone_box(), estimator: Arc::clone(&self.estimator), clock: self.clock })
+        Box::new(Self {
+            inner: self.inner.clone_box(),
+            estimator: Arc::clone(&self.estimator),
+            clock: self.clock,
+        })
     }
 
     fn initial_window(&self) -> u64 {

@@ -41,7 +41,10 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("identity", &self.identity).field("expiry", &self.expiry).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("identity", &self.identity)
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +55,9 @@ pub enum CredentialsError {
     #[error("the certificate chain is empty")]
     Empty,
     /// The leaf carries no identity of the mesh.
-    #[error("the certificate carries no identity: it needs exactly one URI spiffe://<trust domain>/node|controller/<name>")]
+    #[error(
+        "the certificate carries no identity: it needs exactly one URI spiffe://<trust domain>/node|controller/<name>"
+    )]
     NoIdentity,
     /// rustls refuses them, e.g. because the key does not belong to the certificate.
     #[error("the certificate, key or root can't be used: {0}")]
@@ -109,7 +114,11 @@ impl TimeProvider for WallTime {
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
-        cipher_suites: vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256],
+        cipher_suites: vec![
+            TLS13_AES_128_GCM_SHA256,
+            TLS13_AES_256_GCM_SHA384,
+            TLS13_CHACHA20_POLY1305_SHA256,
+        ],
         ..rustls::crypto::aws_lc_rs::default_provider()
     })
 }
@@ -131,10 +140,11 @@ pub(crate) fn server(
     if optional && !chain.contains(&credentials.root) {
         chain.push(credentials.root.clone());
     }
-    let mut config = rustls::ServerConfig::builder_with_details(provider, Arc::new(WallTime(Arc::clone(runtime))))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(chain, credentials.key.clone_key())?;
+    let mut config =
+        rustls::ServerConfig::builder_with_details(provider, Arc::new(WallTime(Arc::clone(runtime))))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_single_cert(chain, credentials.key.clone_key())?;
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     // A resumed session would skip the certificate check: every connection proves who it is.
     config.send_tls13_tickets = 0;
@@ -151,12 +161,14 @@ pub(crate) fn client(
     refusals: &Arc<Refusals>,
 ) -> Result<QuicClientConfig, CredentialsError> {
     let provider = provider();
-    let verifier = Verifier::new(&credentials.root, expect, false, Arc::clone(&provider), Arc::clone(refusals))?;
-    let mut config = rustls::ClientConfig::builder_with_details(provider, Arc::new(WallTime(Arc::clone(runtime))))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(credentials.chain.to_vec(), credentials.key.clone_key())?;
+    let verifier =
+        Verifier::new(&credentials.root, expect, false, Arc::clone(&provider), Arc::clone(refusals))?;
+    let mut config =
+        rustls::ClientConfig::builder_with_details(provider, Arc::new(WallTime(Arc::clone(runtime))))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_auth_cert(credentials.chain.to_vec(), credentials.key.clone_key())?;
     finish_client(&mut config, alpn);
     QuicClientConfig::try_from(config).map_err(|_| no_initial())
 }
@@ -175,11 +187,12 @@ pub(crate) fn joiner(
         provider: Arc::clone(&provider),
         refusals: Arc::clone(refusals),
     };
-    let mut config = rustls::ClientConfig::builder_with_details(provider, Arc::new(WallTime(Arc::clone(runtime))))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+    let mut config =
+        rustls::ClientConfig::builder_with_details(provider, Arc::new(WallTime(Arc::clone(runtime))))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
     finish_client(&mut config, ALPN_JOIN);
     QuicClientConfig::try_from(config).map_err(|_| no_initial())
 }

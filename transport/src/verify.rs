@@ -34,7 +34,11 @@ impl Expect {
         match (self, identity) {
             (Self::AnyNode(domain), Identity::Node(theirs, _))
             | (Self::AnyController(domain), Identity::Controller(theirs, _)) => {
-                if domain == theirs { Ok(()) } else { Err(Refusal::WrongIdentity) }
+                if domain == theirs {
+                    Ok(())
+                } else {
+                    Err(Refusal::WrongIdentity)
+                }
             }
             (Self::AnyNode(_), Identity::Controller(..)) | (Self::AnyController(_), Identity::Node(..)) => {
                 Err(Refusal::WrongRole)
@@ -182,7 +186,9 @@ fn check_chain(
             let refusal = match error {
                 webpki::Error::CertExpired { .. } => Refusal::Expired,
                 webpki::Error::CertNotValidYet { .. } => Refusal::NotYetValid,
-                webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => Refusal::UnknownIssuer,
+                webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+                    Refusal::UnknownIssuer
+                }
                 _ => Refusal::BadCertificate,
             };
             Err((refusal, identity_of(leaf).ok()))
@@ -312,7 +318,10 @@ impl ServerCertVerifier for PinVerifier {
         let pinned = chain.iter().find(|cert| sha256(cert) == self.pin);
         let Some(root) = pinned else {
             self.refusals.count(Refusal::WrongPin);
-            tracing::warn!(reason = Refusal::WrongPin.name(), "controller refused: its root is not the one in the token");
+            tracing::warn!(
+                reason = Refusal::WrongPin.name(),
+                "controller refused: its root is not the one in the token"
+            );
             return Err(to_alert(Refusal::WrongPin));
         };
         let root = root.clone().into_owned();

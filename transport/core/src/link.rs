@@ -65,10 +65,6 @@ pub struct LinkEstimator {
     var_us: AtomicU64,
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl LinkEstimator {
     /// An estimator that has heard from its peer at `now_us`.
     #[must_use]

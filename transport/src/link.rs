@@ -1,0 +1,333 @@
+//! A link: one connection to a peer that is up, and what is known of it.
+//!
+//! Streams are opened on it and counted; [`crate::monitor`] judges it; [`crate::peers`] chooses among
+//! the links of a peer. A link is only made after both ends greeted each other, so whoever holds one
+//! holds an authenticated peer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use quinn::VarInt;
+use sinew_transport_core::Code;
+use sinew_transport_core::ids::{NodeName, Revision};
+use sinew_transport_core::link::{LinkEstimator, Verdict};
+use sinew_transport_core::wire::Hello;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+use crate::quic::{STREAMS_AT_FIRST, STREAMS_MAX};
+use crate::stream::{RecvStream, SendStream, StreamError};
+
+/// How long after its last use a peer is kept warm.
+const WARM_FOR_US: u64 = 10_000_000;
+/// Keep-alive to a peer that was used lately, so that its silence is noticed before the next use.
+pub(crate) const KEEP_ALIVE_WARM: Duration = Duration::from_millis(250);
+/// Keep-alive to the others: 31 microseconds of CPU per peer and side every time.
+pub(crate) const KEEP_ALIVE_COLD: Duration = Duration::from_secs(5);
+
+/// What makes a link, beside its connection.
+pub(crate) struct Birth {
+    pub(crate) peer: NodeName,
+    pub(crate) hello: Hello,
+    pub(crate) lane: u16,
+    pub(crate) shard: u16,
+    pub(crate) dialled_here: bool,
+    pub(crate) estimator: Arc<LinkEstimator>,
+    pub(crate) clock: Clock,
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// One connection to a peer that is up.
+#[derive(Debug)]
+pub struct Link {
+    connection: quinn::Connection,
+    peer: NodeName,
+    hello: Hello,
+    lane: u16,
+    shard: u16,
+    dialled_here: bool,
+    estimator: Arc<LinkEstimator>,
+    clock: Clock,
+    /// Wakes the shard's monitor when an idle link is put to use.
+    wake: Arc<Notify>,
+    /// Asks the link's own task for a keep-alive.
+    pub(crate) ping: Notify,
+    streams: AtomicU32,
+    used_us: AtomicU64,
+    pub(crate) pinged_us: AtomicU64,
+    frames_seen: AtomicU64,
+    allowed: AtomicU32,
+    incoming: AtomicU32,
+    retired: AtomicBool,
+    verdict: AtomicU8,
+    verdicts: watch::Sender<Verdict>,
+}
+
+impl Link {
+    pub(crate) fn new(connection: quinn::Connection, birth: Birth) -> Self {
+        let now = birth.clock.now_us();
+        birth.estimator.on_heard(now, 0);
+        Self {
+            connection,
+            peer: birth.peer,
+            hello: birth.hello,
+            lane: birth.lane,
+            shard: birth.shard,
+            dialled_here: birth.dialled_here,
+            estimator: birth.estimator,
+            clock: birth.clock,
+            wake: birth.wake,
+            ping: Notify::new(),
+            streams: AtomicU32::new(0),
+            used_us: AtomicU64::new(0),
+            pinged_us: AtomicU64::new(now),
+            frames_seen: AtomicU64::new(0),
+            allowed: AtomicU32::new(STREAMS_AT_FIRST),
+            incoming: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+            verdict: AtomicU8::new(Verdict::Alive as u8),
+            verdicts: watch::Sender::new(Verdict::Alive),
+        }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> &NodeName {
+        &self.peer
+    }
+
+    /// The number of this connection between the two nodes.
+    #[must_use]
+    pub fn lane(&self) -> u16 {
+        self.lane
+    }
+
+    /// The shard here that owns the connection.
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// The run of the other end's program.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.hello.boot
+    }
+
+    /// The revision that the other end had when it greeted.
+    #[must_use]
+    pub fn greeted_revision(&self) -> Revision {
+        self.hello.revision
+    }
+
+    pub(crate) fn dialled_here(&self) -> bool {
+        self.dialled_here
+    }
+
+    /// Where the other end is.
+    #[must_use]
+    pub fn remote(&self) -> std::net::SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Opens a stream. Waits while the peer allows no more.
+    ///
+    /// # Errors
+    /// [`StreamError::Lost`] when the connection is gone.
+    pub async fn open(self: &Arc<Self>) -> Result<Stream, StreamError> {
+        let guard = StreamGuard::new(self);
+        let opened = self.connection.open_bi().await.map_err(|e| StreamError::Lost(e.to_string()))?;
+        Ok(Stream::new(opened, guard))
+    }
+
+    /// The next stream that the peer opens, and room for more when it uses up what it may.
+    pub(crate) async fn accept(self: &Arc<Self>) -> Result<Stream, quinn::ConnectionError> {
+        let opened = self.connection.accept_bi().await?;
+        let mut guard = StreamGuard::new(self);
+        guard.incoming = true;
+        let incoming = self.incoming.fetch_add(1, Relaxed) + 1;
+        let allowed = self.allowed.load(Relaxed);
+        if incoming * 2 > allowed && allowed < STREAMS_MAX {
+            let more = (allowed * 2).min(STREAMS_MAX);
+            self.allowed.store(more, Relaxed);
+            self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(more));
+        }
+        Ok(Stream::new(opened, guard))
+    }
+
+    /// Streams in progress, both ways.
+    #[must_use]
+    pub fn streams(&self) -> u32 {
+        self.streams.load(Relaxed)
+    }
+
+    /// Whether new streams may be picked for it.
+    #[must_use]
+    pub fn usable(&self) -> bool {
+        if self.retired.load(Relaxed) || self.connection.close_reason().is_some() {
+            return false;
+        }
+        // The monitor's last word, unless an answer came since.
+        self.verdict.load(Relaxed) < Verdict::Suspect as u8 || self.judge(Duration::MAX) < Verdict::Suspect
+    }
+
+    /// Whether payload may ride along with a preamble.
+    #[must_use]
+    pub fn fresh(&self) -> bool {
+        self.estimator.fresh(self.clock.now_us())
+    }
+
+    /// The smoothed round trip.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    /// What the transport counted.
+    #[must_use]
+    pub fn stats(&self) -> quinn::ConnectionStats {
+        self.connection.stats()
+    }
+
+    /// The verdicts as they change.
+    #[must_use]
+    pub fn verdicts(&self) -> watch::Receiver<Verdict> {
+        self.verdicts.subscribe()
+    }
+
+    /// The verdict of the last look.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        *self.verdicts.borrow()
+    }
+
+    pub(crate) fn judge(&self, dead_after: Duration) -> Verdict {
+        self.estimator.verdict(self.clock.now_us(), self.streams() > 0, dead_after)
+    }
+
+    /// Takes a new verdict; true when it differs from the one before.
+    pub(crate) fn settle(&self, verdict: Verdict) -> bool {
+        self.verdict.store(verdict as u8, Relaxed);
+        self.verdicts.send_if_modified(|old| std::mem::replace(old, verdict) != verdict)
+    }
+
+    /// Whether anything waits for an answer.
+    pub(crate) fn waiting(&self) -> bool {
+        self.estimator.unanswered_for(self.clock.now_us()).is_some()
+    }
+
+    /// Looks for packets that the tap can't see: those that brought data and acknowledged nothing.
+    pub(crate) fn look_for_arrivals(&self) {
+        let frames = received_frames(&self.connection.stats().frame_rx);
+        if self.frames_seen.swap(frames, Relaxed) != frames {
+            self.estimator.on_heard(self.clock.now_us(), u64::from(self.waiting()));
+        }
+    }
+
+    /// Whether a keep-alive is due.
+    pub(crate) fn ping_due(&self) -> bool {
+        let now = self.clock.now_us();
+        let used = self.streams() > 0 || now.saturating_sub(self.used_us.load(Relaxed)) < WARM_FOR_US;
+        let warm = used && self.used_us.load(Relaxed) > 0;
+        let interval = if warm || self.waiting() { KEEP_ALIVE_WARM } else { KEEP_ALIVE_COLD };
+        let us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
+        now.saturating_sub(self.pinged_us.load(Relaxed)) >= us
+            && (self.estimator.silent_for(now) >= interval || self.waiting())
+    }
+
+    pub(crate) fn pinged(&self) {
+        self.pinged_us.store(self.clock.now_us(), Relaxed);
+    }
+
+    /// Takes no new streams from here on: another connection with this peer took over.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    pub(crate) fn retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Ends the connection and every stream on it.
+    pub fn close(&self, reason: &str) {
+        self.connection.close(VarInt::from_u32(Code::Broken.number()), reason.as_bytes());
+    }
+
+    /// Waits until the connection is gone, and says why.
+    pub async fn closed(&self) -> String {
+        self.connection.closed().await.to_string()
+    }
+
+    fn begin_use(&self) {
+        self.used_us.store(self.clock.now_us(), Relaxed);
+        if self.streams.fetch_add(1, Relaxed) == 0 {
+            self.wake.notify_one();
+        }
+    }
+
+    fn end_use(&self, incoming: bool) {
+        self.used_us.store(self.clock.now_us(), Relaxed);
+        self.streams.fetch_sub(1, Relaxed);
+        if incoming {
+            self.incoming.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Frames that only an authenticated packet can have brought.
+fn received_frames(frames: &quinn::FrameStats) -> u64 {
+    frames.acks
+        + frames.stream
+        + frames.ping
+        + frames.datagram
+        + frames.reset_stream
+        + frames.stop_sending
+        + frames.max_data
+        + frames.max_stream_data
+        + frames.max_streams_bidi
+        + frames.new_connection_id
+}
+
+/// Counts a stream on its link for as long as it lives.
+#[derive(Debug)]
+pub struct StreamGuard {
+    link: Arc<Link>,
+    incoming: bool,
+}
+
+impl StreamGuard {
+    fn new(link: &Arc<Link>) -> Self {
+        link.begin_use();
+        Self { link: Arc::clone(link), incoming: false }
+    }
+
+    /// The link that the stream is on.
+    #[must_use]
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.link.end_use(self.incoming);
+    }
+}
+
+/// A flow inside a connection, carrying one application connection.
+#[derive(Debug)]
+pub struct Stream {
+    /// To the peer.
+    pub send: SendStream,
+    /// From the peer.
+    pub receive: RecvStream,
+    /// Keeps the link's count; drop it last.
+    pub guard: StreamGuard,
+}
+
+impl Stream {
+    fn new((send, receive): (quinn::SendStream, quinn::RecvStream), guard: StreamGuard) -> Self {
+        Self { send: SendStream::new(send), receive: RecvStream::new(receive), guard }
+    }
+}

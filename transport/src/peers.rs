@@ -1,0 +1,273 @@
+//! The other nodes, and the links to each: one table for the whole node, shared by its shards.
+//!
+//! A link is known by its peer and its lane. When both nodes dial the same lane at once, the connection
+//! dialled by the node with the lower name stays and the other is retired. A greeting with another boot
+//! number means that the peer restarted: what is left of the old run is closed at once.
+//!
+//! Every change that could make a waiting connection's pick possible is told on one `watch`.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use sinew_transport_core::ids::{NodeName, Revision};
+use tokio::sync::watch;
+
+use crate::link::Link;
+
+/// Where a peer is, and whether we want a connection with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Entry *i* is where its shard *i* listens.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether we call services there; otherwise it may only call ours.
+    pub wanted: bool,
+}
+
+/// What is known of reaching a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// No connection, and none is wanted.
+    Idle,
+    /// No connection yet.
+    Connecting,
+    /// Answers.
+    Up,
+    /// Does not answer: no new picks.
+    Suspect,
+    /// Could not be reached; tried again with back-off.
+    Down,
+}
+
+/// Another node.
+#[derive(Debug)]
+pub struct Peer {
+    name: NodeName,
+    links: ArcSwap<Vec<Arc<Link>>>,
+    /// Held while the list of links is rewritten.
+    writing: Mutex<()>,
+    pub(crate) target: watch::Sender<Target>,
+    /// Set by a shard that wants a lane of its own to this peer: bit *i* for shard *i*.
+    pub(crate) lanes_wanted: watch::Sender<u64>,
+    failures: AtomicU64,
+}
+
+impl Peer {
+    fn new(name: NodeName, target: Target) -> Self {
+        Self {
+            name,
+            links: ArcSwap::default(),
+            writing: Mutex::new(()),
+            target: watch::Sender::new(target),
+            lanes_wanted: watch::Sender::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// Its links, the retired ones included.
+    #[must_use]
+    pub fn links(&self) -> Arc<Vec<Arc<Link>>> {
+        self.links.load_full()
+    }
+
+    /// Whether it may be picked: it has a link, and owes no link an answer for too long.
+    #[must_use]
+    pub fn usable(&self) -> bool {
+        let links = self.links.load();
+        let mut some = false;
+        for link in links.iter().filter(|link| !link.retired()) {
+            if !link.usable() {
+                return false;
+            }
+            some = true;
+        }
+        some
+    }
+
+    /// The link that a shard should use: its own, or any other while it has none; then it asks for its
+    /// own.
+    #[must_use]
+    pub fn link_for(&self, shard: u16) -> Option<Arc<Link>> {
+        let links = self.links.load();
+        let live = || links.iter().filter(|link| !link.retired());
+        if let Some(own) = live().find(|link| link.shard() == shard) {
+            return Some(Arc::clone(own));
+        }
+        self.want_lane(shard);
+        live().next().cloned()
+    }
+
+    fn want_lane(&self, shard: u16) {
+        let bit = 1_u64 << (shard % 64);
+        self.lanes_wanted.send_if_modified(|lanes| {
+            let new = *lanes & bit == 0;
+            *lanes |= bit;
+            new
+        });
+    }
+
+    /// How it is reached now.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        if !self.links.load().iter().any(|link| !link.retired()) {
+            return match (self.target.borrow().wanted, self.failures.load(Relaxed)) {
+                (false, _) => Reach::Idle,
+                (true, 0) => Reach::Connecting,
+                (true, _) => Reach::Down,
+            };
+        }
+        if self.usable() { Reach::Up } else { Reach::Suspect }
+    }
+
+    pub(crate) fn dial_failed(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// Takes a new link in. `lower_stays`: our own name, to settle who stays when both dialled.
+    fn add(&self, link: &Arc<Link>, me: &NodeName) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.links.load().as_ref().clone();
+        links.retain(|old| {
+            if old.boot() == link.boot() {
+                return true;
+            }
+            tracing::info!(peer = %self.name, "the peer restarted: closing what is left of its last run");
+            old.close("you restarted");
+            false
+        });
+        for old in links.iter().filter(|old| old.lane() == link.lane() && !old.retired()) {
+            // The dialler with the lower name wins; of two dialled by the same end, the newer.
+            let new_wins =
+                old.dialled_here() == link.dialled_here() || link.dialled_here() == (me < &self.name);
+            if new_wins { old.retire() } else { link.retire() }
+        }
+        links.push(Arc::clone(link));
+        self.links.store(Arc::new(links));
+        self.failures.store(0, Relaxed);
+    }
+
+    fn remove(&self, link: &Arc<Link>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.links.load().as_ref().clone();
+        links.retain(|old| !Arc::ptr_eq(old, link));
+        self.links.store(Arc::new(links));
+    }
+
+    /// The own lane of a shard, while it is up.
+    pub(crate) fn lane(&self, lane: u16, shard: u16) -> Option<Arc<Link>> {
+        self.links.load().iter().find(|l| l.lane() == lane && l.shard() == shard && !l.retired()).cloned()
+    }
+}
+
+/// All other nodes.
+#[derive(Debug)]
+pub struct Peers {
+    me: NodeName,
+    table: RwLock<HashMap<NodeName, Arc<Peer>>>,
+    /// Counts changes of the table: shards follow it to start and stop dialling.
+    pub(crate) changes: watch::Sender<u64>,
+    /// Counts what may make a pick possible: a link came up, a suspect answered.
+    news: watch::Sender<u64>,
+    revision: AtomicU64,
+}
+
+impl Peers {
+    /// An empty table of the node `me`.
+    #[must_use]
+    pub fn new(me: NodeName) -> Self {
+        Self {
+            me,
+            table: RwLock::default(),
+            changes: watch::Sender::new(0),
+            news: watch::Sender::new(0),
+            revision: AtomicU64::new(0),
+        }
+    }
+
+    /// Our own name.
+    #[must_use]
+    pub fn me(&self) -> &NodeName {
+        &self.me
+    }
+
+    /// The peer of that name.
+    #[must_use]
+    pub fn get(&self, name: &NodeName) -> Option<Arc<Peer>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Every peer, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Peer>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = table.values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Takes what a snapshot of `revision` says about the others. Links with nodes that are no longer in
+    /// it live until their streams end; nothing dials them.
+    pub fn set(&self, revision: Revision, targets: impl IntoIterator<Item = (NodeName, Target)>) {
+        self.revision.store(revision.0, Relaxed);
+        let mut targets: HashMap<_, _> = targets.into_iter().filter(|(name, _)| *name != self.me).collect();
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.retain(|name, peer| match targets.remove(name) {
+            Some(target) => {
+                peer.target.send_if_modified(|old| std::mem::replace(old, target.clone()) != target);
+                true
+            }
+            None => {
+                peer.target.send_replace(Target::default());
+                !peer.links.load().is_empty()
+            }
+        });
+        for (name, target) in targets {
+            table.insert(name.clone(), Arc::new(Peer::new(name, target)));
+        }
+        drop(table);
+        self.changes.send_modify(|n| *n += 1);
+        self.tell_news();
+    }
+
+    /// The revision that our greetings carry.
+    pub(crate) fn revision(&self) -> Revision {
+        Revision(self.revision.load(Relaxed))
+    }
+
+    /// Something that changes when a pick may have become possible.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    pub(crate) fn tell_news(&self) {
+        self.news.send_modify(|n| *n += 1);
+    }
+
+    /// Takes a link in that just came up. A caller that our snapshot does not name yet is let in: whether
+    /// it may do anything is decided for each stream.
+    pub(crate) fn add(&self, link: &Arc<Link>) -> Arc<Peer> {
+        let known = self.get(link.peer());
+        let peer = known.unwrap_or_else(|| {
+            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Peer::new(link.peer().clone(), Target::default()));
+            Arc::clone(table.entry(link.peer().clone()).or_insert_with(new))
+        });
+        peer.add(link, &self.me);
+        self.tell_news();
+        peer
+    }
+
+    pub(crate) fn remove(&self, link: &Arc<Link>, peer: &Peer) {
+        peer.remove(link);
+        self.tell_news();
+    }
+}
