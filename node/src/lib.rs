@@ -1,1 +1,27 @@
-//! The node agent: outbound, inbound, control session, admin.
+//! The node agent: carries the traffic of a machine's services through the mesh.
+//!
+//! A byte's way: an application's socket → [`outbound`] accepts and hands the connection to a shard → an
+//! endpoint is picked (sinew-node-core) → a stream on a link (sinew-transport) with a preamble → [`inbound`]
+//! on the other node → verdict and local socket ([`local`]) → the service. Payload is touched by [`copy`]
+//! only. One `Record` per connection, ended exactly once, feeds metrics and access log; the balancer is
+//! fed by [`turns`] when things happen.
+//!
+//! [`control`] keeps the session with a controller and swaps the view; it runs beside the traffic, never
+//! in its way. [`run()`] is the story of the whole node.
+
+mod access;
+mod admin;
+mod app;
+mod control;
+mod copy;
+mod identity;
+mod inbound;
+mod local;
+mod metrics;
+mod outbound;
+mod plane;
+mod run;
+mod turns;
+
+pub use identity::IdentityError;
+pub use run::{RunError, run};

@@ -10,6 +10,7 @@
 //! Every packet goes through [`socket`]; every acknowledgement through the congestion controller's tap.
 
 pub mod clock;
+pub mod http;
 pub mod link;
 mod monitor;
 pub mod os;

@@ -48,7 +48,10 @@ impl Runtime for OsRuntime {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        #[expect(deprecated, reason = "unsound only for types that may close their descriptor; a std listener keeps it")]
+        #[expect(
+            deprecated,
+            reason = "unsound only for types that may close their descriptor; a std listener keeps it"
+        )]
         let socket = AsyncFd::new(StdListener::from(socket))?;
         Ok(Box::new(OsListener(socket)))
     }
@@ -88,6 +91,10 @@ impl Runtime for OsRuntime {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&next, path)
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn Write + Send>> {
+        Ok(Box::new(fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)?))
     }
 }
 

@@ -51,6 +51,12 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     /// # Errors
     /// The operating system's.
     fn write_file(&self, path: &Path, bytes: &[u8], access: Access) -> io::Result<()>;
+
+    /// Opens a file to add lines at its end.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn io::Write + Send>>;
 }
 
 /// Who may read a file.

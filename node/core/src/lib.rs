@@ -1,1 +1,45 @@
-//! Routing, balancing, breaking and admission decisions of a node; pure.
+//! What a node decides: which endpoint takes a connection, when one is left alone and tried again, who may
+//! call what, and what the configuration says.
+//!
+//! Everything here is pure. Time comes in as `now_us`, microseconds since the process began, never 0;
+//! randomness comes in as a generator. Facts go in, verdicts come out; the driver (`sinew-node`) owns
+//! sockets and clocks. What shards share, [`balance::Load`] and [`breaker::Breaker`], are records of
+//! atomics: every call is short, waits for nobody, and may come from any thread.
+//!
+//! Outbound, in the order in which a connection meets them:
+//! - [`config`]: the file, checked; every mistake at once. [`source`]: for whom a listener speaks.
+//! - [`view`]: the snapshot, compiled; keeps the records of endpoints that stay.
+//! - [`admission`]: limits on what is in progress.
+//! - [`mod@choose`]: power of two choices over [`balance`], minus what [`breaker`] holds back.
+//! - [`turns`]: when a turn of a connection ended, and how long it took.
+//! - [`outcome`]: how a connection ended, and [`record`], its line in the access log.
+//!
+//! Inbound: [`verdict`]. Both: [`backoff`], for whatever is tried again.
+
+pub mod admission;
+pub mod backoff;
+pub mod balance;
+pub mod breaker;
+pub mod choose;
+pub mod config;
+pub mod mechanisms;
+pub mod outcome;
+pub mod record;
+pub mod source;
+pub mod turns;
+pub mod verdict;
+pub mod view;
+
+pub use admission::{Guard, Limit};
+pub use backoff::Backoff;
+pub use balance::Load;
+pub use breaker::{Breaker, BreakerState};
+pub use choose::{Candidate, Unavailable, choose, choose_by};
+pub use config::{Config, ConfigErrors, ListenConfig, ServeConfig};
+pub use mechanisms::{Mechanism, Mechanisms};
+pub use outcome::Outcome;
+pub use record::{Attempt, Direction, Record};
+pub use source::{NoSource, speaks_for};
+pub use turns::Turns;
+pub use verdict::{Verdict, admit};
+pub use view::{EndpointRecord, Rejected, ServiceView, View};

@@ -1,0 +1,102 @@
+//! A node's configuration: `node.toml`, checked.
+//!
+//! Text goes through three stages, each with one job. [`raw`] walks the tables and gives back typed values
+//! with their places, collecting whatever is unknown, missing, of another type or out of range. [`check`]
+//! holds the values against each other. What remains is a [`Config`], right by construction. No stage stops
+//! at the first mistake; [`ConfigErrors`] shows all of them, each with line, column and remedy.
+//!
+//! The file is not read here: the caller gives its text, and its name for messages.
+
+mod check;
+mod diagnostic;
+mod raw;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sinew_transport_core::{ServiceName, Zone};
+
+pub use diagnostic::{ConfigErrors, Mistake};
+
+use crate::mechanisms::Mechanisms;
+
+/// A node's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the node keeps its key, certificate and last snapshot.
+    pub state: PathBuf,
+    /// Where the node is.
+    pub zone: Option<Zone>,
+    /// The data socket of shard 0; shard *i* binds port + *i*, or any port if it is 0.
+    pub data: SocketAddr,
+    /// The addresses that peers dial; empty: that of the data socket, or of the control session.
+    pub advertise: Vec<IpAddr>,
+    /// How many shards; none: as many as cores, at most 4.
+    pub shards: Option<u16>,
+    /// Where `/livez`, `/readyz` and `/metrics` are served, on loopback; none: nowhere.
+    pub admin: Option<SocketAddr>,
+    /// Where the access log goes; none: nowhere; `-`: to the log.
+    pub access_log: Option<PathBuf>,
+    /// Where the join token is; `-`: on standard input.
+    pub token_file: Option<PathBuf>,
+    /// How long a connection may wait for an endpoint.
+    pub connect_timeout: Duration,
+    /// How long a peer may be silent before its streams are given up.
+    pub dead_after: Duration,
+    /// Where applications call.
+    pub listens: Vec<ListenConfig>,
+    /// The services behind this node; the position is the endpoint's slot.
+    pub serves: Vec<ServeConfig>,
+    /// What is switched off for an experiment. Not in the file: a flag of the program.
+    pub mechanisms: Mechanisms,
+}
+
+/// One `[[listen]]`: a local socket where application traffic enters the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// The service that is called there.
+    pub service: ServiceName,
+    /// The service for which callers speak (`as`); none: the node's only grant.
+    pub source: Option<ServiceName>,
+    /// Where to listen.
+    pub address: SocketAddr,
+}
+
+/// One `[[serve]]`: a service behind this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Its name in the mesh.
+    pub service: ServiceName,
+    /// Where the application listens.
+    pub address: SocketAddr,
+    /// What splits and subsets go by.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// Parses the text of a configuration file. `file_name` appears in messages only.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] holds every mistake that was found. With mistakes in the syntax, only those: what the
+    /// rest means can't be told.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let mut mistakes = diagnostic::Mistakes::default();
+        let config = raw::read(text, &mut mistakes).and_then(|raw| check::check(raw, &mut mistakes));
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(ConfigErrors::new(file_name, text, mistakes)),
+        }
+    }
+
+    /// A commented file with every key.
+    #[must_use]
+    pub fn example() -> &'static str {
+        include_str!("config/example.toml")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Who may call what: the answer to the first frame of an inbound stream.
+//!
+//! The caller's node is known by its certificate; everything else in a preamble is a claim. The slot must
+//! hold the service that is named beside it, by this node's own configuration; and the caller's node must
+//! have been granted the service for which it speaks, by this node's own snapshot, whatever the caller's says.
+//!
+//! A *no* from a snapshot that is older than the caller's may only be late news: then the verdict is to wait.
+//! A *yes* never waits: what was taken back in the meantime is cut when the news arrives.
+
+use sinew_api::snapshot::DefaultPolicy;
+use sinew_transport_core::NodeName;
+use sinew_transport_core::wire::Preamble;
+
+use crate::config::ServeConfig;
+use crate::view::View;
+
+/// What is to be done with an inbound stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Connect it to the service in this slot.
+    Admit {
+        /// The position in the configuration.
+        slot: u16,
+    },
+    /// Refuse it for good: [`Code::Denied`](sinew_transport_core::Code::Denied).
+    Deny {
+        /// For this node's log; the caller is told only the code.
+        reason: String,
+    },
+    /// Nothing of that name is there: [`Code::NoEndpoint`](sinew_transport_core::Code::NoEndpoint).
+    NoEndpoint,
+    /// It would be denied, but the caller's snapshot is newer: ask again with the next snapshot, and deny it
+    /// if none comes in time.
+    Wait,
+}
+
+/// Judges `preamble`, sent by the node `caller`, by this node's snapshot and its own `[[serve]]` entries.
+#[must_use]
+pub fn admit(view: &View, serves: &[ServeConfig], caller: &NodeName, preamble: &Preamble) -> Verdict {
+    let slot = preamble.endpoint;
+    if serves.get(usize::from(slot)).is_none_or(|serve| serve.service != preamble.destination) {
+        return Verdict::NoEndpoint;
+    }
+    let reason = match (view.may_speak_for(caller, &preamble.source), view.default_policy) {
+        (Some(true), DefaultPolicy::Allow) => return Verdict::Admit { slot },
+        (Some(true), DefaultPolicy::Deny) => {
+            format!(
+                "no rule lets `{}` call `{}`, and the default is deny",
+                preamble.source, preamble.destination
+            )
+        }
+        (Some(false), _) => format!("node `{caller}` was not granted `{}`", preamble.source),
+        (None, _) => format!("node `{caller}` is not known here"),
+    };
+    if view.revision < preamble.revision { Verdict::Wait } else { Verdict::Deny { reason } }
+}
+
+#[cfg(test)]
+mod tests {
+    use sinew_api::Snapshot;
+    use sinew_api::snapshot::Peer;
+    use sinew_transport_core::wire::{Class, StreamKind};
+    use sinew_transport_core::{Revision, ServiceName};
+
+    use super::*;
+
+    fn name(text: &str) -> ServiceName {
+        ServiceName::new(text).expect("valid")
+    }
+
+    fn node(text: &str) -> NodeName {
+        NodeName::new(text).expect("valid")
+    }
+
+    /// At revision 5, `n1` may speak for `web`, and this node for `shop`.
+    fn view(default: DefaultPolicy) -> View {
+        let snapshot = Snapshot {
+            revision: Revision(5),
+            default,
+            granted: vec![name("shop"), name("orders")],
+            services: vec![],
+            peers: vec![Peer { node: node("n1"), zone: None, addresses: vec![], granted: vec![name("web")] }],
+        };
+        View::compile(&node("self"), snapshot, None).expect("no rule is broken")
+    }
+
+    /// Slot 0 holds `billing`, slot 1 `orders`.
+    fn serves() -> Vec<ServeConfig> {
+        ["billing", "orders"]
+            .map(|service| ServeConfig {
+                service: name(service),
+                address: "127.0.0.1:8080".parse().expect("valid"),
+                labels: Default::default(),
+            })
+            .into()
+    }
+
+    fn preamble(slot: u16, source: &str, revision: u64) -> Preamble {
+        Preamble {
+            kind: StreamKind::Tcp,
+            destination: name("orders"),
+            endpoint: slot,
+            source: name(source),
+            revision: Revision(revision),
+            attempt: 0,
+            class: Class::Interactive,
+            remaining_ms: 0,
+            client: None,
+            traceparent: String::new(),
+            tracestate: String::new(),
+            ext: vec![],
+        }
+    }
+
+    fn judge(caller: &str, preamble: &Preamble) -> Verdict {
+        admit(&view(DefaultPolicy::Allow), &serves(), &node(caller), preamble)
+    }
+
+    #[test]
+    fn a_granted_source_may_call_what_stands_in_the_slot() {
+        assert_eq!(judge("n1", &preamble(1, "web", 5)), Verdict::Admit { slot: 1 });
+    }
+
+    #[test]
+    fn a_slot_that_holds_another_service_or_nothing_is_no_endpoint() {
+        assert_eq!(judge("n1", &preamble(0, "web", 5)), Verdict::NoEndpoint);
+        assert_eq!(judge("n1", &preamble(2, "web", 5)), Verdict::NoEndpoint);
+        assert_eq!(judge("n1", &preamble(u16::MAX, "web", 9)), Verdict::NoEndpoint);
+    }
+
+    #[test]
+    fn a_source_that_was_not_granted_is_denied() {
+        let Verdict::Deny { reason } = judge("n1", &preamble(1, "shop", 5)) else {
+            panic!("denied");
+        };
+        assert!(reason.contains("n1") && reason.contains("shop"), "{reason}");
+    }
+
+    #[test]
+    fn a_node_that_is_not_known_is_denied_unless_news_may_be_on_the_way() {
+        assert!(matches!(judge("n9", &preamble(1, "web", 5)), Verdict::Deny { .. }));
+        assert!(matches!(judge("n9", &preamble(1, "web", 4)), Verdict::Deny { .. }));
+        assert_eq!(judge("n9", &preamble(1, "web", 6)), Verdict::Wait);
+        assert_eq!(judge("n1", &preamble(1, "shop", 6)), Verdict::Wait);
+    }
+
+    #[test]
+    fn a_yes_never_waits() {
+        assert_eq!(judge("n1", &preamble(1, "web", 6)), Verdict::Admit { slot: 1 });
+    }
+
+    #[test]
+    fn when_the_default_is_deny_nobody_may_call() {
+        let verdict = admit(&view(DefaultPolicy::Deny), &serves(), &node("n1"), &preamble(1, "web", 5));
+
+        assert!(matches!(verdict, Verdict::Deny { .. }));
+    }
+
+    #[test]
+    fn before_the_first_snapshot_nobody_may_call() {
+        let verdict = admit(&View::empty(), &serves(), &node("n1"), &preamble(1, "web", 0));
+
+        assert!(matches!(verdict, Verdict::Deny { .. }));
+    }
+
+    #[test]
+    fn a_service_beside_the_destination_on_the_same_node_is_judged_alike() {
+        assert_eq!(judge("self", &preamble(1, "shop", 5)), Verdict::Admit { slot: 1 });
+        assert!(matches!(judge("self", &preamble(1, "web", 5)), Verdict::Deny { .. }));
+    }
+}

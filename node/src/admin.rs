@@ -1,0 +1,100 @@
+//! What an operator's tools ask a node over HTTP: `/livez`, `/readyz`, `/metrics`.
+//!
+//! Loopback only, no credential, nothing that changes anything. Ready means: listening, and a snapshot
+//! in use.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use sinew_transport::http::HttpListener;
+use sinew_transport::verify::Refusals;
+use sinew_transport::{AppListener, Reach};
+
+use crate::plane::Plane;
+
+struct Admin {
+    plane: Arc<Plane>,
+    registry: Registry,
+    refusals: Arc<Refusals>,
+}
+
+/// Serves until dropped.
+pub(crate) async fn serve(listener: Box<dyn AppListener>, plane: Arc<Plane>, refusals: Arc<Refusals>) {
+    let registry = plane.metrics.registry();
+    let admin = Arc::new(Admin { plane, registry, refusals });
+    let app = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(admin);
+    if let Err(error) = axum::serve(HttpListener(listener), app).await {
+        tracing::error!(%error, "the admin pages are gone");
+    }
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    match *admin.plane.revision().borrow() {
+        Some(revision) => (StatusCode::OK, format!("ok: revision {revision} in use\n")),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "no snapshot yet: is a controller reachable?\n".to_owned()),
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let mut text = String::new();
+    if prometheus_client::encoding::text::encode_registry(&mut text, &admin.registry).is_err() {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "metrics can't be written\n").into_response();
+    }
+    write_refusals(&mut text, &admin.refusals);
+    write_links(&mut text, &admin.plane);
+    text.push_str("# EOF\n");
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn write_refusals(text: &mut String, refusals: &Refusals) {
+    text.push_str(
+        "# HELP sinew_peers_refused Connections of or to other nodes refused before their first stream.\n",
+    );
+    text.push_str("# TYPE sinew_peers_refused counter\n");
+    for (reason, count) in refusals.all() {
+        let _ = writeln!(text, "sinew_peers_refused_total{{reason=\"{}\"}} {count}", reason.name());
+    }
+}
+
+/// Gauges of links are read from the links when asked, not kept twice.
+fn write_links(text: &mut String, plane: &Plane) {
+    let peers = plane.peers.all();
+    text.push_str("# HELP sinew_peer_up 1 when the peer may be picked.\n# TYPE sinew_peer_up gauge\n");
+    for peer in &peers {
+        let up = u8::from(peer.reach() == Reach::Up);
+        let _ = writeln!(text, "sinew_peer_up{{peer=\"{}\"}} {up}", peer.name());
+    }
+    text.push_str("# HELP sinew_quic_rtt_seconds Smoothed round trip.\n# TYPE sinew_quic_rtt_seconds gauge\n# UNIT sinew_quic_rtt_seconds seconds\n");
+    for link in peers.iter().flat_map(|peer| peer.links().as_ref().clone()) {
+        let rtt = link.round_trip().as_secs_f64();
+        let _ = writeln!(
+            text,
+            "sinew_quic_rtt_seconds{{peer=\"{}\",lane=\"{}\",dialled=\"{}\"}} {rtt}",
+            link.peer(),
+            link.lane(),
+            link.shard()
+        );
+    }
+    text.push_str("# HELP sinew_quic_lost_packets Packets lost.\n# TYPE sinew_quic_lost_packets counter\n");
+    for link in peers.iter().flat_map(|peer| peer.links().as_ref().clone()) {
+        let lost = link.stats().path.lost_packets;
+        let _ = writeln!(
+            text,
+            "sinew_quic_lost_packets_total{{peer=\"{}\",lane=\"{}\",dialled=\"{}\"}} {lost}",
+            link.peer(),
+            link.lane(),
+            link.shard()
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! What a node keeps in its state directory: key, certificate, root, and the secrets that make a restart
+//! noticed at once. A node without a certificate joins with its token, once.
+//!
+//! `node.key.pem` (0600), `node.cert.pem`, `root.cert.pem`, `keys.json` (0600, with a version). The key never leaves.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
+use sinew_api::join::{InvalidToken, JoinAnswer, JoinRequest, Token, from_hex32, to_hex};
+use sinew_transport::session::{DialError, SessionError, dial_join};
+use sinew_transport::tls::CredentialsError;
+use sinew_transport::verify::Refusals;
+use sinew_transport::{Access, Credentials, ResetKeys, Runtime};
+use tokio::time::timeout;
+
+/// The version of `keys.json`.
+const VERSION: u32 = 1;
+
+/// How long a controller may take to answer a join.
+const JOIN_TIME: Duration = Duration::from_secs(10);
+
+/// Who a node is, and where it finds controllers.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) credentials: Credentials,
+    pub(crate) keys: ResetKeys,
+    pub(crate) controllers: Vec<std::net::SocketAddr>,
+}
+
+/// Why a node has no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file of the state directory can't be read or written.
+    #[error("{path}: {source}; is `state` right, and may this user use it?")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file of the state directory is damaged.
+    #[error(
+        "{path} can't be read: {reason}. Restore it from a backup, or remove the state directory and join again with a new token"
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file was written by a newer version.
+    #[error(
+        "{path} has version {found}, newer than the {VERSION} known here: use the newer program, or join again in another state directory"
+    )]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// There is neither a certificate nor a token.
+    #[error(
+        "this node has not joined a mesh yet and has no token: make one with `sinew token create --node NAME` and pass it with --token-file or SINEW_TOKEN_FILE"
+    )]
+    NoToken,
+    /// The token is unreadable.
+    #[error("the join token: {0}")]
+    Token(#[from] InvalidToken),
+    /// No controller could be reached.
+    #[error("joining: {0}")]
+    Dial(#[from] DialError),
+    /// The session broke.
+    #[error("joining: {0}; try again, the token is still good unless the controller says otherwise")]
+    Session(#[from] SessionError),
+    /// The controller refused the token.
+    #[error(
+        "the controller refused the join token: it is unknown, was used already, or its time is over (the controller's log says which). Make a new one with `sinew token create`"
+    )]
+    Refused,
+    /// The controller could not use our request, or we its answer.
+    #[error("joining failed: {0}")]
+    Answer(String),
+    /// What we have is no identity.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysJson {
+    version: u32,
+    reset_key: String,
+    token_key: String,
+    connection_id_key: u64,
+    controllers: Vec<std::net::SocketAddr>,
+}
+
+/// The state directory of a node.
+pub(crate) struct State<'a> {
+    pub(crate) runtime: &'a Arc<dyn Runtime>,
+    pub(crate) path: &'a Path,
+}
+
+impl State<'_> {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, IdentityError> {
+        let path = self.path.join(name);
+        match self.runtime.read_file(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(IdentityError::File { path, source }),
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8], access: Access) -> Result<(), IdentityError> {
+        let path = self.path.join(name);
+        self.runtime.write_file(&path, bytes, access).map_err(|source| IdentityError::File { path, source })
+    }
+
+    fn damaged(&self, name: &str, reason: impl ToString) -> IdentityError {
+        IdentityError::Damaged { path: self.path.join(name), reason: reason.to_string() }
+    }
+
+    /// The identity in the directory; joins with `token` when there is none yet.
+    pub(crate) async fn identity(
+        &self,
+        token: Option<String>,
+        refusals: &Arc<Refusals>,
+    ) -> Result<Identity, IdentityError> {
+        if let Some(identity) = self.load()? {
+            return Ok(identity);
+        }
+        let token = Token::parse(&token.ok_or(IdentityError::NoToken)?)?;
+        self.join(&token, refusals).await?;
+        self.load()?.ok_or_else(|| self.damaged("node.cert.pem", "it was just written and is gone"))
+    }
+
+    fn load(&self) -> Result<Option<Identity>, IdentityError> {
+        let (Some(cert), Some(key), Some(root), Some(keys)) = (
+            self.read("node.cert.pem")?,
+            self.read("node.key.pem")?,
+            self.read("root.cert.pem")?,
+            self.read("keys.json")?,
+        ) else {
+            return Ok(None);
+        };
+        let certificate =
+            |name, pem: &[u8]| CertificateDer::from_pem_slice(pem).map_err(|e| self.damaged(name, e));
+        let key = PrivateKeyDer::from_pem_slice(&key)
+            .map_err(|_| self.damaged("node.key.pem", "no private key in it"))?;
+        let credentials = Credentials::new(
+            vec![certificate("node.cert.pem", &cert)?],
+            key,
+            certificate("root.cert.pem", &root)?,
+        )?;
+        let (keys, controllers) = self.keys(&keys)?;
+        Ok(Some(Identity { credentials, keys, controllers }))
+    }
+
+    fn keys(&self, json: &[u8]) -> Result<(ResetKeys, Vec<std::net::SocketAddr>), IdentityError> {
+        /// Read before the rest, which a newer version may have changed.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        const NAME: &str = "keys.json";
+        // serde's message could quote a key.
+        let unreadable =
+            |e: serde_json::Error| self.damaged(NAME, format!("line {}, column {}", e.line(), e.column()));
+        let Versioned { version } = serde_json::from_slice(json).map_err(unreadable)?;
+        if version > VERSION {
+            return Err(IdentityError::Newer { path: self.path.join(NAME), found: version });
+        }
+        let keys: KeysJson = serde_json::from_slice(json).map_err(unreadable)?;
+        let key = |hex: &str| from_hex32(hex).ok_or_else(|| self.damaged(NAME, "a key is not 64 hex digits"));
+        let reset = ResetKeys {
+            reset: key(&keys.reset_key)?,
+            token: key(&keys.token_key)?,
+            connection_id: keys.connection_id_key,
+        };
+        Ok((reset, keys.controllers))
+    }
+
+    /// Turns a token into a certificate: tries its controllers in order.
+    async fn join(&self, token: &Token, refusals: &Arc<Refusals>) -> Result<(), IdentityError> {
+        let failed = |e: rcgen::Error| IdentityError::Answer(format!("making a key: {e}"));
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+        // The name in the certificate is the token's, whatever the request says: it says nothing.
+        let csr = CertificateParams::default().serialize_request(&key).map_err(failed)?;
+        let request = JoinRequest { secret: token.secret.expose().to_owned(), csr: csr.der().to_vec() };
+        let mut last = IdentityError::Answer("the token names no controller".into());
+        for &controller in &token.controllers {
+            match self.ask(controller, token, &request, refusals).await {
+                Ok(JoinAnswer::Joined { certificate, root }) => {
+                    return self.keep(token, &key, certificate, root);
+                }
+                Ok(JoinAnswer::Refused) => return Err(IdentityError::Refused),
+                Ok(JoinAnswer::BadRequest(reason)) => return Err(IdentityError::Answer(reason)),
+                Err(error) => {
+                    tracing::warn!(%controller, %error, "joining failed here");
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask(
+        &self,
+        controller: std::net::SocketAddr,
+        token: &Token,
+        request: &JoinRequest,
+        refusals: &Arc<Refusals>,
+    ) -> Result<JoinAnswer, IdentityError> {
+        let mut session =
+            dial_join(self.runtime, controller, &token.trust_domain, token.root_pin, refusals).await?;
+        let exchange = async {
+            session.sender.send(request).await?;
+            let frame = session.receiver.next().await?;
+            frame.decode::<JoinAnswer>().map_err(|e| IdentityError::Answer(e.to_string()))
+        };
+        let answer = timeout(JOIN_TIME, exchange).await;
+        session.closer().close("joined");
+        answer.map_err(|_| IdentityError::Answer(format!("{controller} did not answer in {JOIN_TIME:?}")))?
+    }
+
+    fn keep(
+        &self,
+        token: &Token,
+        key: &KeyPair,
+        certificate: Vec<u8>,
+        root: Vec<u8>,
+    ) -> Result<(), IdentityError> {
+        let key_der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let credentials = Credentials::new(vec![certificate.clone().into()], key_der, root.clone().into())?;
+        let wanted = sinew_transport_core::Identity::Node(token.trust_domain.clone(), token.node.clone());
+        if *credentials.identity() != wanted {
+            return Err(IdentityError::Answer(format!(
+                "the certificate is for {}, not {wanted}",
+                credentials.identity()
+            )));
+        }
+        let secrets = ResetKeys::random();
+        let keys = KeysJson {
+            version: VERSION,
+            reset_key: to_hex(&secrets.reset),
+            token_key: to_hex(&secrets.token),
+            connection_id_key: secrets.connection_id,
+            controllers: token.controllers.clone(),
+        };
+        let keys = serde_json::to_vec_pretty(&keys).map_err(|e| IdentityError::Answer(e.to_string()))?;
+        // The certificate last: with it there, the node has joined.
+        self.write("keys.json", &keys, Access::Private)?;
+        self.write("node.key.pem", key.serialize_pem().as_bytes(), Access::Private)?;
+        self.write("root.cert.pem", pem(root).as_bytes(), Access::Public)?;
+        self.write("node.cert.pem", pem(certificate).as_bytes(), Access::Public)?;
+        tracing::info!(node = %token.node, trust_domain = %token.trust_domain, "joined the mesh");
+        Ok(())
+    }
+}
+
+fn pem(certificate: Vec<u8>) -> String {
+    pem::encode(&pem::Pem::new("CERTIFICATE", certificate))
+}

@@ -1,0 +1,188 @@
+//! What a node counts, in one struct; `docs/reference/metrics.md` is the reader's copy.
+//!
+//! Names follow Prometheus: base units, `_total` for counters. Labels are bounded: services and peers of the
+//! snapshot, and the fixed words of outcomes and reasons. No client-chosen text is ever a label.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use sinew_node_core::{Direction, Outcome, Record};
+use sinew_transport_core::Code;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Edge {
+    direction: Word,
+    source: String,
+    destination: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    direction: Word,
+    source: String,
+    destination: String,
+    outcome: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    version: Word,
+}
+
+/// One of a fixed set of words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Word(&'static str);
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+/// Everything that a node counts.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// Connections that began, by direction and services; those without a readable preamble excluded.
+    opened: Family<Edge, Counter>,
+    /// Connections that ended, by outcome too. Opened minus closed are in progress.
+    closed: Family<Ended, Counter>,
+    /// Payload from the caller to the service, counted when a connection ends.
+    bytes_up: Family<Edge, Counter>,
+    /// Payload from the service to the caller, counted when a connection ends.
+    bytes_down: Family<Edge, Counter>,
+    /// From the last byte up to the first byte down, at the caller's node.
+    turns: TurnHistogram,
+    /// Application connections that ended before they began: accepted and not carried, by reason.
+    refused_connections: Family<Reason, Counter>,
+    /// Streams of peers that were answered with a code instead of `Accepted`.
+    refused_streams: Family<CodeLabel, Counter>,
+    /// Times that a connection was moved to another endpoint, by why the one before was left.
+    moved: Family<Reason, Counter>,
+    /// Lines that the access log could not take.
+    pub(crate) access_log_dropped: Counter,
+    /// Snapshots refused.
+    pub(crate) snapshots_rejected: Counter,
+    /// The revision in use.
+    pub(crate) revision: Gauge,
+    /// The end of this node's certificate, seconds since 1970.
+    pub(crate) certificate_expiry: Gauge,
+    /// 1 while a control session is up.
+    pub(crate) session: Gauge,
+}
+
+#[derive(Debug)]
+struct TurnHistogram(Histogram);
+
+impl Default for TurnHistogram {
+    fn default() -> Self {
+        // 100 microseconds to 26 seconds.
+        Self(Histogram::new(exponential_buckets(0.0001, 2.0, 18)))
+    }
+}
+
+impl Metrics {
+    pub(crate) fn opened(&self, record: &Record) {
+        self.opened.get_or_create(&edge(record)).inc();
+    }
+
+    /// Counts a connection once, at its end.
+    pub(crate) fn closed_after(&self, record: &Record, outcome: Outcome) {
+        let edge = edge(record);
+        self.bytes_up.get_or_create(&edge).inc_by(record.bytes_up);
+        self.bytes_down.get_or_create(&edge).inc_by(record.bytes_down);
+        let Edge { direction, source, destination } = edge;
+        self.closed
+            .get_or_create(&Ended { direction, source, destination, outcome: Word(outcome.name()) })
+            .inc();
+    }
+
+    pub(crate) fn turn(&self, latency_us: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a histogram's sum is approximate")]
+        self.turns.0.observe(latency_us as f64 / 1e6);
+    }
+
+    pub(crate) fn refused_connection(&self, reason: &'static str) {
+        self.refused_connections.get_or_create(&Reason { reason: Word(reason) }).inc();
+    }
+
+    pub(crate) fn refused_stream(&self, code: Code) {
+        self.refused_streams.get_or_create(&CodeLabel { code: Word(code.name()) }).inc();
+    }
+
+    pub(crate) fn moved(&self, reason: &'static str) {
+        self.moved.get_or_create(&Reason { reason: Word(reason) }).inc();
+    }
+
+    /// All of it under its names.
+    pub(crate) fn registry(self: &Arc<Self>) -> Registry {
+        let mut registry = Registry::with_prefix("sinew");
+        let r = &mut registry;
+        r.register("tcp_connections_opened", "Connections that began", self.opened.clone());
+        r.register("tcp_connections_closed", "Connections that ended", self.closed.clone());
+        r.register_with_unit(
+            "tcp_sent",
+            "Payload from caller to service",
+            Unit::Bytes,
+            self.bytes_up.clone(),
+        );
+        r.register_with_unit(
+            "tcp_received",
+            "Payload from service to caller",
+            Unit::Bytes,
+            self.bytes_down.clone(),
+        );
+        r.register_with_unit(
+            "turn_duration",
+            "Last byte up to first byte down",
+            Unit::Seconds,
+            self.turns.0.clone(),
+        );
+        r.register(
+            "connections_refused",
+            "Application connections not carried",
+            self.refused_connections.clone(),
+        );
+        r.register("streams_refused", "Streams of peers answered with a code", self.refused_streams.clone());
+        r.register("connections_moved", "Moves to another endpoint", self.moved.clone());
+        r.register(
+            "access_log_dropped",
+            "Lines the access log could not take",
+            self.access_log_dropped.clone(),
+        );
+        r.register("snapshots_rejected", "Snapshots refused", self.snapshots_rejected.clone());
+        r.register("config_revision", "The revision in use", self.revision.clone());
+        let expiry = self.certificate_expiry.clone();
+        r.register("cert_expiration_timestamp_seconds", "End of this node's certificate", expiry);
+        r.register("control_session_up", "1 while a control session is up", self.session.clone());
+        let build = Family::<Version, Gauge>::default();
+        build.get_or_create(&Version { version: Word(env!("CARGO_PKG_VERSION")) }).set(1);
+        r.register("build_info", "What is running", build);
+        registry
+    }
+}
+
+fn edge(record: &Record) -> Edge {
+    let text = |name: &Option<sinew_transport_core::ServiceName>| {
+        name.as_ref().map(ToString::to_string).unwrap_or_default()
+    };
+    let direction = match record.direction {
+        Direction::Outbound => Word("outbound"),
+        Direction::Inbound => Word("inbound"),
+    };
+    Edge { direction, source: text(&record.source), destination: text(&record.destination) }
+}

@@ -1,0 +1,216 @@
+//! Application → mesh: listeners, and the life of each connection that arrives on one.
+//!
+//! A connection is accepted here, handed to a shard once, and from then on is one task: find an endpoint
+//! ([`connect`]), join the two ends ([`crate::copy`]), record the outcome exactly once.
+
+mod connect;
+mod pick;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use sinew_node_core::{Direction, ListenConfig, Outcome, Record, speaks_for};
+use sinew_transport::{AppArrival, AppListener};
+use sinew_transport_core::ids::ServiceName;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::copy::{Meter, join};
+use crate::plane::Plane;
+
+/// Connections that wait to be taken up by another shard; beyond it they are refused and counted.
+pub(crate) const HANDOVER_MAX: usize = 1024;
+
+/// A listener that can't accept (EMFILE, ENFILE, ENOBUFS) tries again after this, instead of spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A shard is left alone until another has this many connections less: staying saves a wake-up.
+const LEAN: u32 = 2;
+
+/// An application's connection on its way to a shard.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    app: Box<dyn AppArrival>,
+    client: SocketAddr,
+    listener: Arc<ListenConfig>,
+    place: Place,
+}
+
+/// Counts a connection on its shard for as long as it lives.
+#[derive(Debug)]
+struct Place {
+    plane: Arc<Plane>,
+    shard: u16,
+}
+
+impl Place {
+    fn take(plane: &Arc<Plane>, shard: u16) -> Self {
+        plane.active[usize::from(shard)].fetch_add(1, Relaxed);
+        Self { plane: Arc::clone(plane), shard }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.plane.active[usize::from(self.shard)].fetch_sub(1, Relaxed);
+    }
+}
+
+/// The outbound half of a shard.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbound {
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) shard: u16,
+    /// To every shard, by index.
+    pub(crate) handover: Vec<mpsc::Sender<Arrived>>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Outbound {
+    /// Accepts until stopped.
+    pub(crate) async fn listen(self, listener: Arc<ListenConfig>, mut socket: Box<dyn AppListener>) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((app, client)) => self.place(app, client, &listener),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    self.plane.metrics.refused_connection("accept_failed");
+                    tracing::warn!(%error, service = %listener.service, "can't accept: out of descriptors or memory? Raise the limit on open files");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Finds a shard for a connection: this one, unless another has clearly less to do.
+    fn place(&self, app: Box<dyn AppArrival>, client: SocketAddr, listener: &Arc<ListenConfig>) {
+        let active = &self.plane.active;
+        let here = active[usize::from(self.shard)].load(Relaxed);
+        let (least, idlest) =
+            active.iter().map(|n| n.load(Relaxed)).zip(0_u16..).min().unwrap_or((here, self.shard));
+        let shard = if here > least + LEAN { idlest } else { self.shard };
+        let place = Place::take(&self.plane, shard);
+        let arrived = Arrived { app, client, listener: Arc::clone(listener), place };
+        if shard == self.shard {
+            self.take(arrived);
+        } else if self.handover[usize::from(shard)].try_send(arrived).is_err() {
+            self.plane.metrics.refused_connection("handover_full");
+        }
+    }
+
+    /// Takes connections up that other shards accepted.
+    pub(crate) async fn take_over(self, mut arrivals: mpsc::Receiver<Arrived>) {
+        while let Some(arrived) = arrivals.recv().await {
+            self.take(arrived);
+        }
+    }
+
+    fn take(&self, arrived: Arrived) {
+        let Arrived { app, client, listener, place } = arrived;
+        match app.into_stream() {
+            Ok(stream) => {
+                let (plane, shard, stop) = (Arc::clone(&self.plane), self.shard, self.stop.clone());
+                self.tracker.spawn(async move {
+                    let _place = place;
+                    let connection = Connection { plane, shard, client, listener };
+                    connection.live(stream, stop).await;
+                });
+            }
+            Err(error) => {
+                self.plane.metrics.refused_connection("accept_failed");
+                tracing::warn!(%error, "can't take up an accepted connection");
+            }
+        }
+    }
+}
+
+/// Whether an accept failed because of that one connection (accept(2)).
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// One application's connection.
+#[derive(Debug)]
+struct Connection {
+    plane: Arc<Plane>,
+    shard: u16,
+    client: SocketAddr,
+    listener: Arc<ListenConfig>,
+}
+
+impl Connection {
+    /// From accepted to recorded.
+    async fn live(self, stream: Box<dyn sinew_transport::AppStream>, stop: CancellationToken) {
+        let plane = &self.plane;
+        let begun_us = plane.clock.now_us();
+        let (app, mut reader, mut writer) = App::new(stream);
+        let mut record = Record::begin(Direction::Outbound, plane.unix_us());
+        record.client = Some(self.client);
+        record.destination = Some(self.listener.service.clone());
+        let source = speaks_for(&self.listener, &plane.view().granted).cloned();
+        record.source = source.as_ref().ok().or(self.listener.source.as_ref()).cloned();
+        plane.metrics.opened(&record);
+
+        let outcome = match source {
+            Err(nobody) => (Outcome::Denied, nobody.to_string()),
+            Ok(source) => {
+                tokio::select! {
+                    outcome = self.carry(source, &mut record, &mut reader, &mut writer) => outcome,
+                    () = stop.cancelled() => (Outcome::Cut, "the node stops".into()),
+                }
+            }
+        };
+        if outcome.0 == Outcome::Ok {
+            app.close_cleanly();
+        } else {
+            drop(app);
+        }
+        record.end(outcome.0, outcome.1, plane.clock.now_us() - begun_us);
+        plane.metrics.closed_after(&record, record.outcome);
+        plane.access.write(record);
+    }
+
+    /// Finds an endpoint and copies until the end.
+    async fn carry(
+        &self,
+        source: ServiceName,
+        record: &mut Record,
+        reader: &mut crate::app::AppReader,
+        writer: &mut crate::app::AppWriter,
+    ) -> (Outcome, String) {
+        let mut connected = match connect::connect(self, source, record, reader).await {
+            Ok(connected) => connected,
+            Err(failed) => return failed,
+        };
+        let handed = AtomicU64::new(connected.handed_over);
+        let turns = &connected.turns;
+        let meter = Meter {
+            from_app: handed,
+            to_app: AtomicU64::new(0),
+            on_from_app: &|| turns.on_up(),
+            on_to_app: &|| turns.on_down(),
+        };
+        let joined = join((reader, writer), (&mut connected.sink, &mut connected.source), &meter).await;
+        record.bytes_up = meter.from_app.load(Relaxed);
+        record.bytes_down = meter.to_app.load(Relaxed);
+        match joined {
+            Ok(()) => {
+                connected.close_cleanly();
+                (Outcome::Ok, String::new())
+            }
+            Err(broken) => (broken.outcome(), broken.reason()),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Finding an endpoint that accepts, and moving on only on proof.
+//!
+//! A connection may go to another endpoint when none of its payload was handed to QUIC, or when the peer
+//! answered with a code that means nothing was delivered. Payload rides along with the preamble only to
+//! a peer that was heard a moment ago and owes no answer; to any other the preamble goes alone, and the
+//! payload follows its `Accepted`. So silence costs a connection without payload nothing but time, and
+//! a connection with payload is never replayed into silence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sinew_node_core::view::EndpointRecord;
+use sinew_node_core::{Outcome, Record};
+use sinew_transport::link::StreamGuard;
+use sinew_transport::{Link, Stream, StreamError};
+use sinew_transport_core::Code;
+use sinew_transport_core::ids::{EndpointId, ServiceName};
+use sinew_transport_core::link::Verdict;
+use sinew_transport_core::wire::{Accepted, Class, Preamble, StreamKind};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::Connection;
+use super::pick::{Pick, pick};
+use crate::app::AppReader;
+use crate::copy::{Sink, Source};
+use crate::local::{self, LocalService};
+use crate::turns::EndpointTurns;
+
+/// Payload that is kept for another endpoint until one accepts; beyond it the application waits.
+pub(crate) const REPLAY_MAX: usize = 64 * 1024;
+
+/// Endpoints that one connection is handed to, at most: an outage of everything must end.
+const ATTEMPTS_MAX: u8 = 16;
+
+/// A connection with an endpoint that accepted it.
+pub(super) struct Connected {
+    pub(super) sink: Sink,
+    pub(super) source: Source,
+    pub(super) turns: EndpointTurns,
+    /// Payload handed over before the endpoint accepted.
+    pub(super) handed_over: u64,
+    hold: Hold,
+}
+
+/// What lives as long as the connection.
+enum Hold {
+    /// The link's count of streams.
+    Stream(StreamGuard),
+    /// The socket of a service on this node.
+    Local(LocalService),
+}
+
+impl Connected {
+    /// Both directions came to their clean end.
+    pub(super) fn close_cleanly(self) {
+        match self.hold {
+            Hold::Stream(guard) => drop(guard),
+            Hold::Local(service) => service.close_cleanly(),
+        }
+    }
+}
+
+/// How an attempt ended without a connection.
+enum Left {
+    /// Nothing was delivered: the next endpoint may have it. The code, if the peer answered with one.
+    Free(Option<Code>, &'static str),
+    /// Nobody else may have it.
+    Final(Outcome, String),
+}
+
+/// Payload read from the application and not yet accepted by anybody.
+#[derive(Default)]
+struct Replay {
+    pieces: Vec<Bytes>,
+    len: usize,
+}
+
+impl Replay {
+    fn keep(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        self.pieces.push(piece);
+    }
+}
+
+/// Hands the connection to one endpoint after the other until one accepts.
+pub(super) async fn connect(
+    connection: &Connection,
+    source: ServiceName,
+    record: &mut Record,
+    reader: &mut AppReader,
+) -> Result<Connected, (Outcome, String)> {
+    let plane = &connection.plane;
+    let deadline = Instant::now() + plane.config.connect_timeout;
+    let mut rng = fastrand::Rng::with_seed(plane.clock.now_us() ^ u64::from(connection.client.port()) << 32);
+    let mut tried: Vec<EndpointId> = Vec::new();
+    let mut replay = Replay::default();
+    let mut last = None;
+    for attempt in 0..ATTEMPTS_MAX {
+        let pick = match pick(connection, &tried, deadline, &mut rng).await {
+            Ok(pick) => pick,
+            // What the last endpoint said tells more than that none is left.
+            Err(why) => return Err(last.unwrap_or((Outcome::Unavailable, why.to_string()))),
+        };
+        record.picked(&pick.endpoint.id, plane.unix_us());
+        let handed = Attempt { connection, source: &source, pick: &pick, attempt, deadline };
+        let load = EndpointTurns::open(plane, &pick.endpoint);
+        match handed.run(&mut replay, reader, load).await {
+            Ok(connected) => {
+                pick.endpoint.breaker.on_success();
+                return Ok(connected);
+            }
+            Err(Left::Final(outcome, reason)) => return Err((outcome, reason)),
+            Err(Left::Free(code, why)) => {
+                plane.metrics.moved(why);
+                record.left(why);
+                if blames_endpoint(code) {
+                    pick.endpoint.breaker.on_refused(plane.clock.now_us(), &mut rng);
+                }
+                let outcome = code.map_or(Outcome::Unavailable, Outcome::from);
+                last = Some((outcome, format!("{}: {why}", pick.endpoint.id)));
+                tracing::debug!(endpoint = %pick.endpoint.id, why, "moving on to another endpoint");
+                tried.push(pick.endpoint.id.clone());
+            }
+        }
+    }
+    Err(last.unwrap_or((Outcome::Unavailable, "too many endpoints refused".into())))
+}
+
+/// Whether an answer says something about the endpoint: silence is the link's matter, and has its own
+/// judge.
+fn blames_endpoint(code: Option<Code>) -> bool {
+    matches!(code, Some(Code::Refused | Code::Overloaded | Code::NoEndpoint | Code::Draining))
+}
+
+/// One endpoint's turn.
+struct Attempt<'a> {
+    connection: &'a Connection,
+    source: &'a ServiceName,
+    pick: &'a Pick,
+    attempt: u8,
+    deadline: Instant,
+}
+
+impl Attempt<'_> {
+    async fn run(
+        &self,
+        replay: &mut Replay,
+        reader: &mut AppReader,
+        turns: EndpointTurns,
+    ) -> Result<Connected, Left> {
+        let plane = &self.connection.plane;
+        let endpoint: &EndpointRecord = &self.pick.endpoint;
+        if endpoint.id.node == plane.me {
+            return self.run_local(replay, turns).await;
+        }
+        let peer = plane.peers.get(&endpoint.id.node).ok_or(Left::Free(None, "NO_LINK"))?;
+        let link = peer.link_for(self.connection.shard).ok_or(Left::Free(None, "NO_LINK"))?;
+        let mut verdicts = link.verdicts();
+        let opened = tokio::select! {
+            opened = timeout_at(self.deadline, link.open()) => opened,
+            () = suspected(&mut verdicts) => return Err(Left::Free(None, "SUSPECT")),
+        };
+        match opened {
+            Ok(Ok(stream)) => self.offer(stream, &link, verdicts, replay, reader, turns).await,
+            Ok(Err(_)) => Err(Left::Free(None, "LOST")),
+            Err(_) => Err(Left::Final(Outcome::Overloaded, "the peer allows no more streams".into())),
+        }
+    }
+
+    /// Sends the preamble, with payload or without, and waits for the answer.
+    async fn offer(
+        &self,
+        stream: Stream,
+        link: &Arc<Link>,
+        mut verdicts: watch::Receiver<Verdict>,
+        replay: &mut Replay,
+        reader: &mut AppReader,
+        turns: EndpointTurns,
+    ) -> Result<Connected, Left> {
+        let Stream { mut send, mut receive, guard } = stream;
+        let rides_along = link.fresh();
+        if rides_along && replay.len == 0 {
+            if let Some(first) = reader.read_now() {
+                replay.keep(first);
+            }
+        }
+        let mut handed = 0;
+        {
+            let first =
+                if rides_along { replay.pieces.first().cloned().unwrap_or_default() } else { Bytes::new() };
+            handed += first.len();
+            let preamble = self.preamble();
+            send.write_frame(&preamble, first).await.map_err(|e| left(&e, handed))?;
+        }
+        if rides_along {
+            for piece in replay.pieces.iter().skip(1) {
+                handed += piece.len();
+                send.write(piece.clone()).await.map_err(|e| left(&e, handed))?;
+            }
+            if handed > 0 {
+                turns.on_up();
+            }
+        }
+        let accepted = {
+            let answer = receive.read_frame::<Accepted>();
+            tokio::pin!(answer);
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answer => break answer,
+                    () = suspected(&mut verdicts), if handed == 0 => {
+                        send.reset(Code::Broken);
+                        return Err(Left::Free(None, "SUSPECT"));
+                    }
+                    () = tokio::time::sleep_until(self.deadline) => {
+                        let reason = format!("no answer from {} in {:?}", self.pick.endpoint.id, self.connection.plane.config.connect_timeout);
+                        return Err(Left::Final(if handed == 0 { Outcome::Unavailable } else { Outcome::Broken }, reason));
+                    }
+                    read = reader.read(), if rides_along && replay.len < REPLAY_MAX && !replay_ended(replay) => match read {
+                        Ok(Some(piece)) => {
+                            replay.keep(piece.clone());
+                            handed += piece.len();
+                            send.write(piece).await.map_err(|e| left(&e, handed))?;
+                            turns.on_up();
+                        }
+                        // The end is seen again by the copy loop, after the answer.
+                        Ok(None) => replay.pieces.push(Bytes::new()),
+                        Err(error) => {
+                            send.reset(Code::ResetByApplication);
+                            return Err(Left::Final(Outcome::ResetByApplication, error.to_string()));
+                        }
+                    },
+                }
+            }
+        };
+        accepted.map_err(|e| left(&e, handed))?;
+        turns.on_accepted();
+        let mut sink = Sink::Stream(send);
+        let handed_over = replay.len as u64;
+        if handed == 0 {
+            hand_over(&mut sink, replay, &turns).await?;
+        }
+        Ok(Connected { sink, source: Source::Stream(receive), turns, handed_over, hold: Hold::Stream(guard) })
+    }
+
+    fn preamble(&self) -> Preamble {
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        Preamble {
+            kind: StreamKind::Tcp,
+            destination: self.connection.listener.service.clone(),
+            endpoint: self.pick.endpoint.id.slot,
+            source: self.source.clone(),
+            revision: self.pick.revision,
+            attempt: self.attempt,
+            class: Class::Interactive,
+            remaining_ms: u32::try_from(remaining.max(Duration::from_millis(1)).as_millis())
+                .unwrap_or(u32::MAX),
+            client: Some(self.connection.client),
+            traceparent: String::new(),
+            tracestate: String::new(),
+            ext: vec![],
+        }
+    }
+
+    /// A service on this node: joined without QUIC, by the same rules.
+    async fn run_local(&self, replay: &mut Replay, turns: EndpointTurns) -> Result<Connected, Left> {
+        let plane = &self.connection.plane;
+        let (mut sink, source, service) = match local::open(plane, &self.preamble()).await {
+            Ok(opened) => opened,
+            Err(not) if not.code == Code::Denied => return Err(Left::Final(Outcome::Denied, not.reason)),
+            Err(not) => return Err(Left::Free(Some(not.code), not.code.name())),
+        };
+        turns.on_accepted();
+        let handed_over = replay.len as u64;
+        hand_over(&mut sink, replay, &turns).await?;
+        Ok(Connected { sink, source, turns, handed_over, hold: Hold::Local(service) })
+    }
+}
+
+/// Payload that waited for the answer follows it.
+async fn hand_over(sink: &mut Sink, replay: &mut Replay, turns: &EndpointTurns) -> Result<(), Left> {
+    for piece in std::mem::take(&mut replay.pieces) {
+        if piece.is_empty() {
+            continue;
+        }
+        sink.write(piece).await.map_err(|broken| Left::Final(broken.outcome(), broken.reason()))?;
+        turns.on_up();
+    }
+    Ok(())
+}
+
+/// Whether the application has ended its direction: marked by an empty piece.
+fn replay_ended(replay: &Replay) -> bool {
+    replay.pieces.last().is_some_and(Bytes::is_empty)
+}
+
+/// What a broken attempt allows, after `handed` bytes of payload were handed to QUIC.
+fn left(error: &StreamError, handed: usize) -> Left {
+    match error {
+        StreamError::Reset(code @ (Code::Denied | Code::BadPreamble)) => {
+            Left::Final((*code).into(), format!("the destination's node answered {code}"))
+        }
+        StreamError::Reset(code) if code.proves_nothing_delivered() => Left::Free(Some(*code), code.name()),
+        StreamError::Lost(_) | StreamError::Reset(_) if handed == 0 => Left::Free(None, "LOST"),
+        other => Left::Final(other.code().into(), other.to_string()),
+    }
+}
+
+/// Waits until the link is suspect, dead or gone.
+async fn suspected(verdicts: &mut watch::Receiver<Verdict>) {
+    // An error means that the link itself is gone; the stream says so, too.
+    if verdicts.wait_for(|verdict| *verdict >= Verdict::Suspect).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_in_the_hands_of_quic_stays_where_it_is_unless_the_peer_proves_otherwise() {
+        let lost = StreamError::Lost("gone".into());
+
+        assert!(matches!(left(&lost, 0), Left::Free(None, "LOST")));
+        assert!(matches!(left(&lost, 1), Left::Final(Outcome::Broken, _)));
+        for code in Code::ALL {
+            let moves = matches!(left(&StreamError::Reset(code), 1), Left::Free(..));
+            let may = code.proves_nothing_delivered() && !matches!(code, Code::Denied | Code::BadPreamble);
+            assert_eq!(moves, may, "{code}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Choosing an endpoint for one connection, and waiting while none may be chosen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinew_node_core::choose::{Candidate, Unavailable, choose_by};
+use sinew_node_core::view::EndpointRecord;
+use sinew_transport_core::ids::EndpointId;
+use tokio::time::{Instant, timeout_at};
+
+use super::Connection;
+
+/// How long a connection waits while every endpoint left has refused lately. Their nodes answer, so
+/// their services are down: the application should hear of it soon, but a restart may end sooner.
+const ALL_OPEN_WAIT: Duration = Duration::from_secs(1);
+
+/// Looks again at least this often while it waits: a breaker's probe falls due without any news.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// An endpoint, picked.
+#[derive(Debug, Clone)]
+pub(super) struct Pick {
+    pub(super) endpoint: Arc<EndpointRecord>,
+    /// The revision of the view that it was picked from.
+    pub(super) revision: sinew_transport_core::Revision,
+}
+
+/// Picks an endpoint of the listener's service that is not among `tried`, waiting until `deadline`.
+///
+/// A connection routes by the view that it began with; only while that offers nothing, a newer one is
+/// looked at.
+pub(super) async fn pick(
+    connection: &Connection,
+    tried: &[EndpointId],
+    deadline: Instant,
+    rng: &mut fastrand::Rng,
+) -> Result<Pick, Unavailable> {
+    let plane = &connection.plane;
+    let begun = Instant::now();
+    let mut news = None;
+    loop {
+        let why = match pick_now(connection, tried, rng) {
+            Ok(pick) => return Ok(pick),
+            Err(why) => why,
+        };
+        // Subscribed before the second look, so that no news in between is missed.
+        let Some(news) = news.as_mut() else {
+            news = Some(plane.peers.news());
+            continue;
+        };
+        let until = if why == Unavailable::AllOpen { deadline.min(begun + ALL_OPEN_WAIT) } else { deadline };
+        let now = Instant::now();
+        if !why.can_wait() || now >= until {
+            return Err(why);
+        }
+        let _ = timeout_at(until.min(now + LOOK_AGAIN), news.changed()).await;
+    }
+}
+
+fn pick_now(
+    connection: &Connection,
+    tried: &[EndpointId],
+    rng: &mut fastrand::Rng,
+) -> Result<Pick, Unavailable> {
+    let plane = &connection.plane;
+    let view = plane.view();
+    let Some(service) = view.service(&connection.listener.service) else {
+        return Err(Unavailable::NoEndpoint);
+    };
+    let endpoints = &service.endpoints;
+    let candidate = |index: usize| {
+        let endpoint = &endpoints[index];
+        let usable =
+            endpoint.id.node == plane.me || plane.peers.get(&endpoint.id.node).is_some_and(|p| p.usable());
+        Candidate {
+            load: &endpoint.load,
+            breaker: &endpoint.breaker,
+            usable,
+            tried: tried.contains(&endpoint.id),
+        }
+    };
+    let index = choose_by(plane.clock.now_us(), rng, endpoints.len(), candidate, plane.config.mechanisms)?;
+    Ok(Pick { endpoint: Arc::clone(&endpoints[index]), revision: view.revision })
+}

@@ -1,0 +1,96 @@
+//! What all parts of a node share: the view in use, the peers, and where outcomes are recorded.
+//!
+//! The view is swapped as a whole; a connection keeps the one that it began with.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use arc_swap::ArcSwap;
+use sinew_api::Snapshot;
+use sinew_node_core::{Config, Rejected, View};
+use sinew_transport::{Clock, Peers, Runtime, Target};
+use sinew_transport_core::ids::{NodeName, Revision};
+use tokio::sync::watch;
+
+use crate::access::AccessLog;
+use crate::metrics::Metrics;
+
+/// The shared state of a node.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    pub(crate) me: NodeName,
+    pub(crate) config: Config,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) clock: Clock,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access: AccessLog,
+    /// Connections in progress, by shard: where the next one goes.
+    pub(crate) active: Vec<AtomicU32>,
+    /// Connections in progress, by served slot.
+    pub(crate) served: Vec<AtomicU32>,
+    view: ArcSwap<View>,
+    revision: watch::Sender<Option<Revision>>,
+}
+
+impl Plane {
+    pub(crate) fn new(
+        config: Config,
+        shards: u16,
+        runtime: Arc<dyn Runtime>,
+        peers: Arc<Peers>,
+        metrics: Arc<Metrics>,
+        access: AccessLog,
+    ) -> Self {
+        Self {
+            me: peers.me().clone(),
+            active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            served: config.serves.iter().map(|_| AtomicU32::new(0)).collect(),
+            config,
+            runtime,
+            clock: Clock::start(),
+            peers,
+            metrics,
+            access,
+            view: ArcSwap::from_pointee(View::empty()),
+            revision: watch::Sender::new(None),
+        }
+    }
+
+    /// The view in use.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// The revision in use; none before the first snapshot.
+    pub(crate) fn revision(&self) -> watch::Receiver<Option<Revision>> {
+        self.revision.subscribe()
+    }
+
+    /// Takes a snapshot into use: checked, compiled, one swap.
+    ///
+    /// # Errors
+    /// [`Rejected`] names what in it is wrong; nothing has changed then.
+    pub(crate) fn apply(&self, snapshot: Snapshot) -> Result<Revision, Rejected> {
+        let revision = snapshot.revision;
+        let peers = snapshot.peers.clone();
+        let view = View::compile(&self.me, snapshot, Some(&self.view()))?;
+        let hosts: HashSet<NodeName> =
+            view.services().flat_map(|(_, service)| &service.endpoints).map(|e| e.id.node.clone()).collect();
+        self.view.store(Arc::new(view));
+        let targets = peers.into_iter().map(|peer| {
+            let wanted = hosts.contains(&peer.node);
+            (peer.node, Target { addresses: peer.addresses, wanted })
+        });
+        self.peers.set(revision, targets);
+        self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
+        self.revision.send_replace(Some(revision));
+        Ok(revision)
+    }
+
+    /// Wall time in microseconds since 1970.
+    pub(crate) fn unix_us(&self) -> u64 {
+        u64::try_from(self.runtime.wall_now().as_micros()).unwrap_or(u64::MAX)
+    }
+}

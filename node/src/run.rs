@@ -1,0 +1,330 @@
+//! A node from its start to its end.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sinew_node_core::{Config, ListenConfig};
+use sinew_transport::session::BindError;
+use sinew_transport::verify::Refusals;
+use sinew_transport::{Access, Common, Peers, Runtime, Shard, ShardHost};
+use sinew_transport_core::ids::ServiceName;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::AccessLog;
+use crate::admin;
+use crate::control::Control;
+use crate::identity::{IdentityError, State};
+use crate::inbound::Inbound;
+use crate::metrics::Metrics;
+use crate::outbound::{Arrived, HANDOVER_MAX, Outbound};
+use crate::plane::Plane;
+
+/// Most shards without being told: beyond four, one node rarely has the traffic for more.
+const SHARDS_MAX_DEFAULT: usize = 4;
+
+/// How long a stopping node waits for its shards.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// Why a node can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It is nobody.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A data socket.
+    #[error(transparent)]
+    Data(#[from] BindError),
+    /// A listener, or the admin pages.
+    #[error(
+        "listening on {address} for {what}: {source}; is another program using the port, or does it need a privilege?"
+    )]
+    Listen {
+        /// What was tried.
+        address: SocketAddr,
+        /// What for.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The access log or a file of the state directory.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A shard could not be started, or ended before its time.
+    #[error("shard {0} did not start: {1}")]
+    Shard(u16, String),
+}
+
+/// `ports.json`: what was bound, for whoever started this node with port 0.
+#[derive(Debug, Serialize, Deserialize)]
+struct Ports {
+    data: Vec<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<SocketAddr>,
+    listen: Vec<ListenPort>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ListenPort {
+    service: ServiceName,
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    source: Option<ServiceName>,
+    address: SocketAddr,
+}
+
+/// Runs a node until `stop` is cancelled: joins when it has not yet, binds its shards and listeners, keeps a
+/// control session, carries traffic.
+///
+/// # Errors
+/// [`RunError`] when it can't start. Once it runs, nothing ends it but `stop`.
+pub async fn run(
+    config: Config,
+    runtime: Arc<dyn Runtime>,
+    host: Arc<dyn ShardHost>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let refusals = Arc::new(Refusals::default());
+    let state = State { runtime: &runtime, path: &config.state };
+    let identity = state.identity(read_token(&config, &runtime)?, &refusals).await?;
+    let metrics = Arc::new(Metrics::default());
+    metrics.certificate_expiry.set(i64::try_from(identity.credentials.expiry()).unwrap_or(i64::MAX));
+    let opened = AccessLog::open(config.access_log.as_deref(), &runtime, &metrics);
+    let path = config.access_log.clone().unwrap_or_default();
+    let (access, writer) = opened.map_err(|source| RunError::File { path, source })?;
+
+    let shards = config.shards.unwrap_or_else(default_shards).max(1);
+    let name = identity.credentials.identity().node().cloned();
+    let name = name.ok_or_else(|| IdentityError::Answer("the certificate is not a node's".into()))?;
+    let peers = Arc::new(Peers::new(name));
+    let plane = Plane::new(config, shards, Arc::clone(&runtime), Arc::clone(&peers), metrics, access);
+    let plane = Arc::new(plane);
+    let boot = boot_number();
+    let common = Common {
+        runtime: Arc::clone(&runtime),
+        credentials: identity.credentials.clone(),
+        keys: identity.keys.clone(),
+        peers,
+        refusals: Arc::clone(&refusals),
+        boot,
+        dead_after: plane.config.dead_after,
+        suspicion: plane.config.mechanisms.failover,
+    };
+    let (bound, running) = start_shards(&plane, &common, &host, &stop).await?;
+
+    let mut tasks = JoinSet::new();
+    let mut ports = Ports { data: bound.data.clone(), admin: None, listen: bound.listen };
+    if let Some(address) = plane.config.admin {
+        let listening = |source| RunError::Listen { address, what: "admin".into(), source };
+        let listener = runtime.listen(address).map_err(listening)?;
+        ports.admin = Some(listener.local_addr().map_err(listening)?);
+        tasks.spawn(admin::serve(listener, Arc::clone(&plane), Arc::clone(&refusals)));
+    }
+    if let Some(writer) = writer {
+        tasks.spawn(writer.run());
+    }
+    write_ports(&plane, &ports)?;
+    tracing::info!(node = %plane.me, data = ?ports.data, admin = ?ports.admin, shards, "node up");
+    let addresses = advertised(&plane.config, &bound.data);
+    tasks.spawn(Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals }.run());
+
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    let _ = timeout(STOP_TIME, running).await;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+fn default_shards() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores.min(SHARDS_MAX_DEFAULT)).unwrap_or(1)
+}
+
+/// A random number that tells this run from any other.
+fn boot_number() -> u64 {
+    sinew_transport::ResetKeys::random().connection_id
+}
+
+/// The token's text, if there is one to read. Only a node that has not joined needs it.
+fn read_token(config: &Config, runtime: &Arc<dyn Runtime>) -> Result<Option<String>, RunError> {
+    let Some(path) = &config.token_file else { return Ok(None) };
+    if runtime.read_file(&config.state.join("node.cert.pem")).is_ok() {
+        return Ok(None);
+    }
+    let bytes = runtime.read_file(path).map_err(|source| RunError::File { path: path.clone(), source })?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// What the shards bound.
+#[derive(Debug, Default)]
+struct Bound {
+    data: Vec<SocketAddr>,
+    listen: Vec<ListenPort>,
+}
+
+/// Starts every shard and waits until all have bound. The future ends when all have ended.
+async fn start_shards(
+    plane: &Arc<Plane>,
+    common: &Common,
+    host: &Arc<dyn ShardHost>,
+    stop: &CancellationToken,
+) -> Result<(Bound, impl Future<Output = ()> + use<>), RunError> {
+    let count = u16::try_from(plane.active.len()).unwrap_or(u16::MAX);
+    let (handover, arrivals): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HANDOVER_MAX)).unzip();
+    let last = last_ports(plane);
+    let mut reports = Vec::new();
+    let mut ends = Vec::new();
+    for (index, arrivals) in (0..count).zip(arrivals) {
+        let (report, reported) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let part = Part {
+            index,
+            wanted: data_address(&plane.config, index),
+            // The port of the last run, so that peers notice at once that what they talk to has restarted.
+            last: last.get(usize::from(index)).copied(),
+            listens: listens_of(&plane.config, index, count),
+            common: common.clone(),
+            outbound: Outbound {
+                plane: Arc::clone(plane),
+                shard: index,
+                handover: handover.clone(),
+                tracker: TaskTracker::new(),
+                stop: stop.child_token(),
+            },
+            arrivals,
+        };
+        host.start(format!("sinew-shard-{index}"), Box::pin(part.run(report, end)))
+            .map_err(|e| RunError::Shard(index, e.to_string()))?;
+        reports.push((index, reported));
+        ends.push(ended);
+    }
+    let mut bound = Bound::default();
+    for (index, reported) in reports {
+        let (data, listen) =
+            reported.await.map_err(|_| RunError::Shard(index, "it ended at once".into()))??;
+        bound.data.push(data);
+        bound.listen.extend(listen);
+    }
+    let running = async move {
+        for ended in ends {
+            let _ = ended.await;
+        }
+    };
+    Ok((bound, running))
+}
+
+fn data_address(config: &Config, index: u16) -> SocketAddr {
+    let mut address = config.data;
+    if address.port() != 0 {
+        address.set_port(address.port().saturating_add(index));
+    }
+    address
+}
+
+/// Listeners are spread over the shards that accept for them.
+fn listens_of(config: &Config, index: u16, count: u16) -> Vec<Arc<ListenConfig>> {
+    let mine = |(i, _): &(usize, &ListenConfig)| i % usize::from(count) == usize::from(index);
+    config.listens.iter().enumerate().filter(mine).map(|(_, listen)| Arc::new(listen.clone())).collect()
+}
+
+/// One shard on its way to its thread.
+struct Part {
+    index: u16,
+    wanted: SocketAddr,
+    last: Option<SocketAddr>,
+    listens: Vec<Arc<ListenConfig>>,
+    common: Common,
+    outbound: Outbound,
+    arrivals: mpsc::Receiver<Arrived>,
+}
+
+type Report = Result<(SocketAddr, Vec<ListenPort>), RunError>;
+
+impl Part {
+    /// Binds, reports, runs; dropping `_end` tells that it is over.
+    async fn run(self, report: oneshot::Sender<Report>, _end: oneshot::Sender<()>) {
+        let (shard, bound) = match self.bind() {
+            Ok(bound) => bound,
+            Err(error) => {
+                let _ = report.send(Err(error));
+                return;
+            }
+        };
+        let data = shard.local_addr().unwrap_or(self.wanted);
+        let ports = bound.iter().map(|(_, _, port)| port.clone()).collect();
+        if report.send(Ok((data, ports))).is_err() {
+            return;
+        }
+        let Outbound { plane, tracker, stop, .. } = &self.outbound;
+        for (listen, socket, _) in bound {
+            tracker.spawn(self.outbound.clone().listen(listen, socket));
+        }
+        let taking = tracker.spawn(self.outbound.clone().take_over(self.arrivals));
+        let inbound = Inbound { plane: Arc::clone(plane), stop: stop.clone() };
+        shard.run(Arc::new(inbound)).await;
+        taking.abort();
+        tracker.close();
+        let _ = timeout(STOP_TIME, tracker.wait()).await;
+    }
+
+    fn bind(
+        &self,
+    ) -> Result<(Shard, Vec<(Arc<ListenConfig>, Box<dyn sinew_transport::AppListener>, ListenPort)>), RunError>
+    {
+        let runtime = &self.common.runtime;
+        let stop = self.outbound.stop.clone();
+        let again = self.last.filter(|last| self.wanted.port() == 0 && last.ip() == self.wanted.ip());
+        let shard = again
+            .and_then(|last| Shard::bind(self.index, last, self.common.clone(), stop.clone()).ok())
+            .map_or_else(|| Shard::bind(self.index, self.wanted, self.common.clone(), stop), Ok)?;
+        let mut bound = Vec::new();
+        for listen in &self.listens {
+            let address = listen.address;
+            let listening =
+                |source| RunError::Listen { address, what: format!("service `{}`", listen.service), source };
+            let socket = runtime.listen(address).map_err(listening)?;
+            let address = socket.local_addr().map_err(listening)?;
+            let port = ListenPort { service: listen.service.clone(), source: listen.source.clone(), address };
+            bound.push((Arc::clone(listen), socket, port));
+        }
+        Ok((shard, bound))
+    }
+}
+
+/// What peers are told to dial: the configured addresses, or what was bound. An unspecified address is
+/// replaced by the controller with the one that the session comes from.
+fn advertised(config: &Config, data: &[SocketAddr]) -> Vec<SocketAddr> {
+    let ip: Option<IpAddr> = config.advertise.first().copied();
+    data.iter().map(|bound| SocketAddr::new(ip.unwrap_or(bound.ip()), bound.port())).collect()
+}
+
+fn ports_path(plane: &Plane) -> PathBuf {
+    plane.config.state.join("ports.json")
+}
+
+/// The data sockets of the last run; none when there was none or its file can't be read.
+fn last_ports(plane: &Plane) -> Vec<SocketAddr> {
+    let read = plane.runtime.read_file(&ports_path(plane)).ok();
+    read.and_then(|json| serde_json::from_slice::<Ports>(&json).ok())
+        .map(|ports| ports.data)
+        .unwrap_or_default()
+}
+
+fn write_ports(plane: &Plane, ports: &Ports) -> Result<(), RunError> {
+    let path = ports_path(plane);
+    let written = serde_json::to_vec_pretty(ports)
+        .map_err(io::Error::other)
+        .and_then(|json| plane.runtime.write_file(&path, &json, Access::Public));
+    written.map_err(|source| RunError::File { path, source })
+}

@@ -1,0 +1,63 @@
+//! `sinew node`: the agent beside the services of a machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use sinew_node_core::{Config, Mechanism};
+use sinew_transport::OsRuntime;
+
+use crate::threads::{ShardThreads, side_runtime, stop_on_signals};
+
+/// How to run a node.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// The node's configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/sinew/node.toml", env = "SINEW_NODE_CONFIG")]
+    config: PathBuf,
+    /// The join token; `-` reads it from stdin. Needed once
+    #[arg(long, value_name = "FILE", env = "SINEW_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Check the configuration and print what would run, without running it
+    #[arg(long)]
+    check: bool,
+    /// Switch a mechanism off, to see what it is worth
+    #[arg(long, value_name = "MECHANISM", hide = true)]
+    without: Vec<Mechanism>,
+}
+
+/// Runs the node until a signal ends it.
+///
+/// # Errors
+/// When the configuration can't be used, or the node can't start.
+pub fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(&args.config)
+        .with_context(|| format!("reading {}: pass the configuration with --config", args.config.display()))?;
+    let mut config = match Config::parse(&args.config.display().to_string(), &text) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{:?}", miette::Report::new(errors));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if let Some(token) = args.token_file {
+        config.token_file = Some(token);
+    }
+    if config.token_file.as_deref() == Some("-".as_ref()) {
+        config.token_file = Some("/dev/stdin".into());
+    }
+    for mechanism in args.without {
+        config.mechanisms = config.mechanisms.without(mechanism);
+    }
+    if args.check {
+        println!("{config:#?}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = side_runtime().context("making threads")?;
+    let stop = stop_on_signals(&runtime).context("watching for signals")?;
+    let node = sinew_node::run(config, Arc::new(OsRuntime), Arc::new(ShardThreads), stop);
+    runtime.block_on(node)?;
+    Ok(ExitCode::SUCCESS)
+}
