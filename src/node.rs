@@ -38,7 +38,7 @@ pub fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let mut config = match Config::parse(&args.config.display().to_string(), &text) {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("{:?}", miette::Report::new(errors));
+            eprintln!("{:?}", errors.into_report());
             return Ok(ExitCode::FAILURE);
         }
     };

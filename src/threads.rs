@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 pub struct ShardThreads;
 
 impl ShardHost for ShardThreads {
+    fn parallelism(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
     fn start(&self, name: String, shard: BoxFuture<'static, ()>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(name).spawn(move || runtime.block_on(shard))?;

@@ -111,7 +111,10 @@ async fn judge(plane: &Plane, caller: &NodeName, preamble: &Preamble) -> Result<
             Verdict::Wait => {}
         }
         if timeout_at(deadline, revisions.changed()).await.is_err() {
-            let reason = format!("no snapshot as new as the caller's ({}) came in {SNAPSHOT_WAIT:?}", preamble.revision);
+            let reason = format!(
+                "no snapshot as new as the caller's ({}) came in {SNAPSHOT_WAIT:?}",
+                preamble.revision
+            );
             return Err(NotServed { code: Code::Denied, reason });
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The view is swapped as a whole; a connection keeps the one that it began with.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -92,5 +92,33 @@ impl Plane {
     /// Wall time in microseconds since 1970.
     pub(crate) fn unix_us(&self) -> u64 {
         u64::try_from(self.runtime.wall_now().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Forgets what was learnt about the endpoints of a peer when another run of its program greets: it may
+    /// be another machine by now, and must not wait for its share. Runs for ever.
+    pub(crate) async fn follow_restarts(&self) {
+        let mut boots: HashMap<NodeName, u64> = HashMap::new();
+        let mut news = self.peers.news();
+        loop {
+            for peer in self.peers.all() {
+                let Some(boot) = peer.boot() else { continue };
+                let before = boots.insert(peer.name().clone(), boot);
+                if before.is_some_and(|before| before != boot) {
+                    self.forget_load_of(peer.name());
+                }
+            }
+            if news.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn forget_load_of(&self, node: &NodeName) {
+        for endpoint in self.view().endpoints_on(node) {
+            endpoint.load.reset();
+            if self.config.mechanisms.probation {
+                endpoint.breaker.reset();
+            }
+        }
     }
 }

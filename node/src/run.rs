@@ -104,7 +104,7 @@ pub async fn run(
     let path = config.access_log.clone().unwrap_or_default();
     let (access, writer) = opened.map_err(|source| RunError::File { path, source })?;
 
-    let shards = config.shards.unwrap_or_else(default_shards).max(1);
+    let shards = config.shards.unwrap_or_else(|| default_shards(host.parallelism())).max(1);
     let name = identity.credentials.identity().node().cloned();
     let name = name.ok_or_else(|| IdentityError::Answer("the certificate is not a node's".into()))?;
     let peers = Arc::new(Peers::new(name));
@@ -139,6 +139,9 @@ pub async fn run(
     let addresses = advertised(&plane.config, &bound.data);
     tasks.spawn(Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals }.run());
 
+    let following = Arc::clone(&plane);
+    tasks.spawn(async move { following.follow_restarts().await });
+
     stop.cancelled().await;
     tracing::info!("stopping");
     let _ = timeout(STOP_TIME, running).await;
@@ -146,8 +149,7 @@ pub async fn run(
     Ok(())
 }
 
-fn default_shards() -> u16 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+fn default_shards(cores: usize) -> u16 {
     u16::try_from(cores.min(SHARDS_MAX_DEFAULT)).unwrap_or(1)
 }
 

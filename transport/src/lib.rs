@@ -10,6 +10,8 @@
 //! Every packet goes through [`socket`]; every acknowledgement through the congestion controller's tap.
 
 pub mod clock;
+mod dial;
+mod greet;
 pub mod http;
 pub mod link;
 mod monitor;

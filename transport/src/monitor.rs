@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::link::Link;
-use crate::peers::Peers;
+use crate::peers::{Peer, Peers};
 
 /// Between two looks while something waits for an answer: finer than the least time to *suspect*.
 const LOOK: Duration = Duration::from_millis(20);
@@ -49,14 +49,14 @@ impl Monitor {
         let mut busy = false;
         for peer in self.peers.all() {
             for link in peer.links().iter().filter(|link| link.shard() == self.shard) {
-                self.look_at(link, on_time);
+                self.look_at(&peer, link, on_time);
                 busy |= link.waiting() || link.streams() > 0;
             }
         }
         busy
     }
 
-    fn look_at(&self, link: &Link, on_time: bool) {
+    fn look_at(&self, peer: &Peer, link: &Link, on_time: bool) {
         if link.waiting() || link.ping_due() {
             link.look_for_arrivals();
         }
@@ -82,6 +82,7 @@ impl Monitor {
             }
             (Verdict::Alive | Verdict::Doubtful, Verdict::Suspect) => {
                 tracing::info!(peer = %link.peer(), lane = link.lane(), streams = link.streams(), "peer is suspect: no new picks");
+                peer.note_failure();
                 self.peers.tell_news();
             }
             (Verdict::Suspect | Verdict::Dead, Verdict::Alive | Verdict::Doubtful) => {

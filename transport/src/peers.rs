@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -52,6 +52,8 @@ pub struct Peer {
     /// Set by a shard that wants a lane of its own to this peer: bit *i* for shard *i*.
     pub(crate) lanes_wanted: watch::Sender<u64>,
     failures: AtomicU64,
+    /// Set for good the first time that it fell silent or its connection was lost.
+    failed: AtomicBool,
 }
 
 impl Peer {
@@ -63,6 +65,7 @@ impl Peer {
             target: watch::Sender::new(target),
             lanes_wanted: watch::Sender::new(0),
             failures: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
         }
     }
 
@@ -90,6 +93,22 @@ impl Peer {
             some = true;
         }
         some
+    }
+
+    /// Whether it ever fell silent or lost a connection: a control experiment keeps away from it for good.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// The run of its program that it greeted with last; none before the first greeting.
+    #[must_use]
+    pub fn boot(&self) -> Option<u64> {
+        self.links.load().last().map(|link| link.boot())
+    }
+
+    pub(crate) fn note_failure(&self) {
+        self.failed.store(true, Relaxed);
     }
 
     /// The link that a shard should use: its own, or any other while it has none; then it asks for its
@@ -267,6 +286,9 @@ impl Peers {
     }
 
     pub(crate) fn remove(&self, link: &Arc<Link>, peer: &Peer) {
+        if !link.retired() {
+            peer.note_failure();
+        }
         peer.remove(link);
         self.tell_news();
     }

@@ -97,6 +97,9 @@ pub trait AppStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {
 
 /// Where shards run: threads in the program, tasks in simulation.
 pub trait ShardHost: Debug + Send + Sync {
+    /// How many shards can run at the same time.
+    fn parallelism(&self) -> usize;
+
     /// Starts a shard; it runs until its future ends.
     ///
     /// # Errors

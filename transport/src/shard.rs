@@ -4,43 +4,38 @@
 //! that the bytes of a connection stay where they were accepted; in simulation all share one.
 //!
 //! A connection's story is [`live`]: greeted, in the table, carrying streams, gone. Each wanted peer has
-//! one [`keep`] task here, which dials, waits for the end, and dials again with back-off.
+//! one task here that keeps it up ([`crate::dial`]).
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Endpoint;
-use sinew_transport_core::identity::Identity;
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::link::LinkEstimator;
 use sinew_transport_core::wire::{Hello, Ping};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::dial::dial_all;
+use crate::greet::{Greeted, greet_dialler};
 use crate::link::{Birth, Link, Stream};
 use crate::monitor::Monitor;
-use crate::peers::{Peer, Peers};
+use crate::peers::Peers;
 use crate::quic::{self, ResetKeys};
 use crate::runtime::{BoxFuture, Runtime};
-use crate::session::{self, BindError, alpn_of, peer_identity, refusal_of};
-use crate::stream::{RecvStream, SendStream, StreamError};
+use crate::session::{self, BindError};
 use crate::tap::TapFactory;
-use crate::tls::{self, ALPN_DATA, Credentials, SERVER_NAME};
+use crate::tls::{self, ALPN_DATA, Credentials};
 use crate::verify::{Expect, Refusal, Refusals};
 
 /// Handshakes of others in progress at once.
 const HANDSHAKES_MAX: usize = 1024;
 /// How long a handshake and the greeting may take.
 const GREETING_TIME: Duration = Duration::from_secs(5);
-/// How long one dial may take before the next.
-const DIAL_TIME: Duration = Duration::from_secs(2);
-/// Back-off between dials: at least, at most. A peer that returns gets its share back soon.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How long a retired link stays, so that the other end has noticed that it is retired.
 const RETIRED_FOR: Duration = Duration::from_secs(1);
 /// How long a stopping shard waits for what it closed to be acknowledged.
@@ -75,14 +70,14 @@ pub struct Common {
 
 /// One shard, bound.
 pub struct Shard {
-    index: u16,
-    common: Common,
+    pub(crate) index: u16,
+    pub(crate) common: Common,
     clock: Clock,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     wake: Arc<Notify>,
-    server: quinn::ServerConfig,
-    tracker: TaskTracker,
-    stop: CancellationToken,
+    pub(crate) server: quinn::ServerConfig,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stop: CancellationToken,
 }
 
 impl std::fmt::Debug for Shard {
@@ -156,7 +151,7 @@ impl Shard {
         .await;
     }
 
-    fn hello(&self, lane: u16) -> Hello {
+    pub(crate) fn hello(&self, lane: u16) -> Hello {
         Hello {
             version: env!("CARGO_PKG_VERSION").into(),
             build: String::new(),
@@ -168,13 +163,13 @@ impl Shard {
         }
     }
 
-    fn tap(&self) -> (Arc<LinkEstimator>, Arc<quinn::TransportConfig>) {
+    pub(crate) fn tap(&self) -> (Arc<LinkEstimator>, Arc<quinn::TransportConfig>) {
         let estimator = Arc::new(LinkEstimator::new(self.clock.now_us()));
         let factory = TapFactory { estimator: Arc::clone(&estimator), clock: self.clock };
         (estimator, Arc::new(quic::data(Arc::new(factory))))
     }
 
-    fn link(
+    pub(crate) fn link(
         &self,
         connection: quinn::Connection,
         peer: NodeName,
@@ -194,13 +189,6 @@ impl Shard {
         };
         Arc::new(Link::new(connection, birth))
     }
-}
-
-/// A greeted connection's first stream.
-struct Greeted {
-    link: Arc<Link>,
-    send: SendStream,
-    receive: RecvStream,
 }
 
 async fn accept_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>) {
@@ -233,67 +221,8 @@ fn refused(shard: &Shard, refusal: Option<Refusal>, remote: SocketAddr, reason: 
     }
 }
 
-type NotGreeted = (Option<Refusal>, String);
-
-/// The accepting side of the greeting: handshake, their Hello, ours.
-async fn greet_dialler(shard: &Shard, incoming: quinn::Incoming) -> Result<Greeted, NotGreeted> {
-    let (estimator, transport) = shard.tap();
-    let mut config = shard.server.clone();
-    config.transport_config(transport);
-    let connecting =
-        incoming.accept_with(Arc::new(config)).map_err(|e| (Some(Refusal::Other), e.to_string()))?;
-    let connection = connecting.await.map_err(|e| (refusal_of(&e), e.to_string()))?;
-    let Some(Identity::Node(_, peer)) = peer_identity(&connection) else {
-        return Err((Some(Refusal::NoIdentity), "no node's certificate".into()));
-    };
-    if alpn_of(&connection).as_deref() != Some(ALPN_DATA) {
-        return Err((Some(Refusal::Protocol), "another protocol".into()));
-    }
-    let opened = connection.accept_bi().await.map_err(|e| (Some(Refusal::Other), e.to_string()))?;
-    let (mut send, mut receive) = (SendStream::new(opened.0), RecvStream::new(opened.1));
-    let hello: Hello = receive.read_frame().await.map_err(|e| bad_hello(&connection, &e))?;
-    send.write_frame(&shard.hello(hello.lane), bytes::Bytes::new())
-        .await
-        .map_err(|e| bad_hello(&connection, &e))?;
-    let link = shard.link(connection, peer, hello, None, estimator);
-    Ok(Greeted { link, send, receive })
-}
-
-fn bad_hello(connection: &quinn::Connection, error: &StreamError) -> NotGreeted {
-    connection.close(quinn::VarInt::from_u32(1), format!("greeting: {error}").as_bytes());
-    (Some(Refusal::BadHello), error.to_string())
-}
-
-/// The dialling side of the greeting: handshake, our Hello, theirs. Only then is the peer up: a TLS 1.3
-/// client believes that it is connected before the server has looked at its certificate.
-async fn greet_peer(
-    shard: &Shard,
-    peer: &NodeName,
-    lane: u16,
-    address: SocketAddr,
-) -> Result<Greeted, String> {
-    let common = &shard.common;
-    let domain = common.credentials.identity().trust_domain().clone();
-    let expect = Expect::Exactly(Identity::Node(domain, peer.clone()));
-    let tls = tls::client(&common.runtime, &common.credentials, expect, ALPN_DATA, &common.refusals)
-        .map_err(|e| e.to_string())?;
-    let (estimator, transport) = shard.tap();
-    let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(transport);
-    let connecting = shard.endpoint.connect_with(config, address, SERVER_NAME).map_err(|e| e.to_string())?;
-    let connection = connecting.await.map_err(|e| e.to_string())?;
-    // What the refusing side says is in the connection's end, not in the stream's error.
-    let why = |error: String| connection.close_reason().map_or(error, |reason| reason.to_string());
-    let opened = connection.open_bi().await.map_err(|e| why(e.to_string()))?;
-    let (mut send, mut receive) = (SendStream::new(opened.0), RecvStream::new(opened.1));
-    send.write_frame(&shard.hello(lane), bytes::Bytes::new()).await.map_err(|e| why(e.to_string()))?;
-    let hello: Hello = receive.read_frame().await.map_err(|e| why(e.to_string()))?;
-    let link = shard.link(connection.clone(), peer.clone(), hello, Some(lane), estimator);
-    Ok(Greeted { link, send, receive })
-}
-
 /// A connection from its greeting to its end.
-async fn live(shard: &Arc<Shard>, greeted: Greeted, handler: Arc<dyn StreamHandler>) {
+pub(crate) async fn live(shard: &Arc<Shard>, greeted: Greeted, handler: Arc<dyn StreamHandler>) {
     let Greeted { link, mut send, mut receive } = greeted;
     let peer = shard.common.peers.add(&link);
     shard.wake.notify_one();
@@ -334,110 +263,5 @@ async fn retire(link: &Link) {
         if link.retired() && link.dialled_here() && link.streams() == 0 {
             return;
         }
-    }
-}
-
-/// Keeps one [`keep`] task for every peer in the table.
-async fn dial_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>) {
-    let mut changes = shard.common.peers.changes.subscribe();
-    let mut keepers: HashMap<NodeName, (Arc<Peer>, CancellationToken)> = HashMap::new();
-    loop {
-        let peers = shard.common.peers.all();
-        keepers.retain(|name, (peer, cancel)| {
-            let stays = peers.iter().any(|p| p.name() == name && Arc::ptr_eq(p, peer));
-            if !stays {
-                cancel.cancel();
-            }
-            stays
-        });
-        for peer in peers {
-            keepers.entry(peer.name().clone()).or_insert_with(|| {
-                let cancel = shard.stop.child_token();
-                let keeping = keep(Arc::clone(&shard), Arc::clone(&peer), Arc::clone(&handler));
-                let cancelled = cancel.clone();
-                shard.tracker.spawn(async move {
-                    tokio::select! {
-                        () = cancelled.cancelled() => {}
-                        () = keeping => {}
-                    }
-                });
-                (peer, cancel)
-            });
-        }
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Keeps this shard's lane to a peer up for as long as it is wanted.
-async fn keep(shard: Arc<Shard>, peer: Arc<Peer>, handler: Arc<dyn StreamHandler>) {
-    let lane = shard.index;
-    let mut target = peer.target.subscribe();
-    let mut lanes = peer.lanes_wanted.subscribe();
-    let mut backoff = BACKOFF.0;
-    loop {
-        let address = wanted_address(&peer, lane, &mut target, &mut lanes).await;
-        if let Some(link) = peer.lane(lane, lane) {
-            // Someone's connection serves this lane already.
-            link.closed().await;
-            continue;
-        }
-        match timeout(DIAL_TIME, greet_peer(&shard, peer.name(), lane, address)).await {
-            Ok(Ok(greeted)) => {
-                backoff = BACKOFF.0;
-                live(&shard, greeted, Arc::clone(&handler)).await;
-            }
-            failed => {
-                let reason = match failed {
-                    Ok(Err(reason)) => reason,
-                    _ => format!("no answer in {DIAL_TIME:?}"),
-                };
-                peer.dial_failed();
-                tracing::info!(peer = %peer.name(), %address, reason, retry_in = ?backoff, "peer can't be reached");
-                // Half fixed, half random, so that nodes that lost the same peer do not dial in step.
-                let pause = backoff / 2 + backoff.mul_f64(0.5 * jitter());
-                backoff = (backoff * 2).min(BACKOFF.1);
-                tokio::select! {
-                    () = sleep(pause) => {}
-                    // A peer that moved or came back is dialled at once.
-                    _ = target.changed() => backoff = BACKOFF.0,
-                }
-            }
-        }
-    }
-}
-
-/// A number in 0..1. Not from a seed: it only spreads dials in time.
-fn jitter() -> f64 {
-    let mut byte = [0_u8; 1];
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    f64::from(byte[0]) / 256.0
-}
-
-/// Waits until this shard should have a lane to the peer, and says where to.
-async fn wanted_address(
-    peer: &Peer,
-    lane: u16,
-    target: &mut watch::Receiver<crate::peers::Target>,
-    lanes: &mut watch::Receiver<u64>,
-) -> SocketAddr {
-    loop {
-        let asked = *lanes.borrow_and_update() & (1 << (lane % 64)) != 0;
-        let found = {
-            let target = target.borrow_and_update();
-            // Shard 0 keeps a lane to every wanted peer; the others once they carry something.
-            let wanted = target.wanted && (lane == 0 || asked);
-            let index = usize::from(lane) % target.addresses.len().max(1);
-            target.addresses.get(index).copied().filter(|_| wanted)
-        };
-        if let Some(address) = found {
-            return address;
-        }
-        tokio::select! {
-            _ = target.changed() => {}
-            _ = lanes.changed() => {}
-        }
-        tracing::trace!(peer = %peer.name(), lane, "target changed");
     }
 }

@@ -134,6 +134,19 @@ impl Breaker {
         self.update(|word| (word.state == BreakerState::Probing).then_some(Word::CLOSED));
     }
 
+    /// Tells that a connection ended before the endpoint said anything, through no fault of its: the link
+    /// fell silent, or the application gave up. If that was the probe, another is admitted at once, and the
+    /// back-off stays as it is. (If it was not, there is one probe too many: cheaper than waiting in vain.)
+    pub fn on_abandoned(&self, now_us: u64) {
+        self.update(|word| {
+            (word.state == BreakerState::Probing).then_some(Word {
+                state: BreakerState::Open,
+                level: word.level,
+                until_us: now_us,
+            })
+        });
+    }
+
     /// Closes it and forgets everything: the endpoint is back, and another run of its program.
     pub fn reset(&self) {
         self.word.store(Word::CLOSED.pack(), std::sync::atomic::Ordering::Release);

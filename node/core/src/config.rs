@@ -1,7 +1,7 @@
 //! A node's configuration: `node.toml`, checked.
 //!
-//! Text goes through three stages, each with one job. [`raw`] walks the tables and gives back typed values
-//! with their places, collecting whatever is unknown, missing, of another type or out of range. [`check`]
+//! Text goes through three stages, each with one job. `raw` walks the tables and gives back typed values
+//! with their places, collecting whatever is unknown, missing, of another type or out of range. `check`
 //! holds the values against each other. What remains is a [`Config`], right by construction. No stage stops
 //! at the first mistake; [`ConfigErrors`] shows all of them, each with line, column and remedy.
 //!

@@ -26,6 +26,7 @@ use super::pick::{Pick, pick};
 use crate::app::AppReader;
 use crate::copy::{Sink, Source};
 use crate::local::{self, LocalService};
+use crate::plane::Plane;
 use crate::turns::EndpointTurns;
 
 /// Payload that is kept for another endpoint until one accepts; beyond it the application waits.
@@ -104,34 +105,46 @@ pub(super) async fn connect(
             Err(why) => return Err(last.unwrap_or((Outcome::Unavailable, why.to_string()))),
         };
         record.picked(&pick.endpoint.id, plane.unix_us());
+        let probe = Probe { plane, endpoint: &pick.endpoint };
         let handed = Attempt { connection, source: &source, pick: &pick, attempt, deadline };
         let load = EndpointTurns::open(plane, &pick.endpoint);
-        match handed.run(&mut replay, reader, load).await {
+        let handed = handed.run(&mut replay, reader, load).await;
+        match handed {
             Ok(connected) => {
                 pick.endpoint.breaker.on_success();
+                drop(probe);
                 return Ok(connected);
             }
             Err(Left::Final(outcome, reason)) => return Err((outcome, reason)),
             Err(Left::Free(code, why)) => {
                 plane.metrics.moved(why);
                 record.left(why);
-                if blames_endpoint(code) {
+                let outcome = code.map_or(Outcome::Unavailable, Outcome::from);
+                // Silence is the link's matter, and has its own judge.
+                if outcome.opens_breaker() {
                     pick.endpoint.breaker.on_refused(plane.clock.now_us(), &mut rng);
                 }
-                let outcome = code.map_or(Outcome::Unavailable, Outcome::from);
                 last = Some((outcome, format!("{}: {why}", pick.endpoint.id)));
                 tracing::debug!(endpoint = %pick.endpoint.id, why, "moving on to another endpoint");
                 tried.push(pick.endpoint.id.clone());
             }
         }
+        drop(probe);
     }
     Err(last.unwrap_or((Outcome::Unavailable, "too many endpoints refused".into())))
 }
 
-/// Whether an answer says something about the endpoint: silence is the link's matter, and has its own
-/// judge.
-fn blames_endpoint(code: Option<Code>) -> bool {
-    matches!(code, Some(Code::Refused | Code::Overloaded | Code::NoEndpoint | Code::Draining))
+/// A pick may have taken a breaker's only probe. However the attempt ends, dropped included, the probe is
+/// given back; where the endpoint answered, that has settled the breaker before and this changes nothing.
+struct Probe<'a> {
+    plane: &'a Plane,
+    endpoint: &'a EndpointRecord,
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        self.endpoint.breaker.on_abandoned(self.plane.clock.now_us());
+    }
 }
 
 /// One endpoint's turn.

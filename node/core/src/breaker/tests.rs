@@ -128,6 +128,32 @@ fn a_probe_that_nobody_hears_of_makes_room_for_another_after_5_s() {
 }
 
 #[test]
+fn a_probe_that_got_nowhere_makes_room_for_another_at_once_and_keeps_the_back_off() {
+    let breaker = open();
+    let now = T0 + LONG;
+    assert!(breaker.admits(now));
+
+    breaker.on_abandoned(now);
+    let again = [breaker.admits(now), breaker.admits(now)];
+    breaker.on_refused(now, &mut rng());
+
+    assert_eq!(again, [true, false]);
+    assert!(!breaker.is_due(now + 100 * MS - 1), "the second back-off, not the first");
+}
+
+#[test]
+fn abandoning_changes_nothing_while_it_is_closed_or_open() {
+    let (closed, open) = (Breaker::new(), open());
+    let due = open.due_us();
+
+    closed.on_abandoned(T0);
+    open.on_abandoned(T0);
+
+    assert!(closed.is_closed());
+    assert_eq!(open.due_us(), due);
+}
+
+#[test]
 fn a_reset_closes_it() {
     let breaker = open();
 

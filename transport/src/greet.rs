@@ -1,0 +1,86 @@
+//! The greeting: a connection is up when each end has the other's Hello.
+//!
+//! A TLS 1.3 client believes that it is connected before the server has looked at its certificate; only
+//! the Hello proves otherwise. Certificates are checked by then; here it is checked that the protocol is
+//! ours and the peer a node.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sinew_transport_core::identity::Identity;
+use sinew_transport_core::ids::NodeName;
+use sinew_transport_core::wire::Hello;
+
+use crate::link::Link;
+use crate::session::{alpn_of, peer_identity, refusal_of};
+use crate::shard::Shard;
+use crate::stream::{RecvStream, SendStream, StreamError};
+use crate::tls::{self, ALPN_DATA, SERVER_NAME};
+use crate::verify::{Expect, Refusal};
+
+/// A greeted connection's first stream.
+pub(crate) struct Greeted {
+    pub(crate) link: Arc<Link>,
+    pub(crate) send: SendStream,
+    pub(crate) receive: RecvStream,
+}
+
+/// Why not, unless the verifier has counted it already; and in words.
+pub(crate) type NotGreeted = (Option<Refusal>, String);
+
+/// The accepting side of the greeting: handshake, their Hello, ours.
+pub(crate) async fn greet_dialler(shard: &Shard, incoming: quinn::Incoming) -> Result<Greeted, NotGreeted> {
+    let (estimator, transport) = shard.tap();
+    let mut config = shard.server.clone();
+    config.transport_config(transport);
+    let connecting =
+        incoming.accept_with(Arc::new(config)).map_err(|e| (Some(Refusal::Other), e.to_string()))?;
+    let connection = connecting.await.map_err(|e| (refusal_of(&e), e.to_string()))?;
+    let Some(Identity::Node(_, peer)) = peer_identity(&connection) else {
+        return Err((Some(Refusal::NoIdentity), "no node's certificate".into()));
+    };
+    if alpn_of(&connection).as_deref() != Some(ALPN_DATA) {
+        return Err((Some(Refusal::Protocol), "another protocol".into()));
+    }
+    let opened = connection.accept_bi().await.map_err(|e| (Some(Refusal::Other), e.to_string()))?;
+    let (mut send, mut receive) = (SendStream::new(opened.0), RecvStream::new(opened.1));
+    let hello: Hello = receive.read_frame().await.map_err(|e| bad_hello(&connection, &e))?;
+    send.write_frame(&shard.hello(hello.lane), bytes::Bytes::new())
+        .await
+        .map_err(|e| bad_hello(&connection, &e))?;
+    let link = shard.link(connection, peer, hello, None, estimator);
+    Ok(Greeted { link, send, receive })
+}
+
+fn bad_hello(connection: &quinn::Connection, error: &StreamError) -> NotGreeted {
+    connection.close(quinn::VarInt::from_u32(1), format!("greeting: {error}").as_bytes());
+    (Some(Refusal::BadHello), error.to_string())
+}
+
+/// The dialling side of the greeting: handshake, our Hello, theirs. Only then is the peer up: a TLS 1.3
+/// client believes that it is connected before the server has looked at its certificate.
+pub(crate) async fn greet_peer(
+    shard: &Shard,
+    peer: &NodeName,
+    lane: u16,
+    address: SocketAddr,
+) -> Result<Greeted, String> {
+    let common = &shard.common;
+    let domain = common.credentials.identity().trust_domain().clone();
+    let expect = Expect::Exactly(Identity::Node(domain, peer.clone()));
+    let tls = tls::client(&common.runtime, &common.credentials, expect, ALPN_DATA, &common.refusals)
+        .map_err(|e| e.to_string())?;
+    let (estimator, transport) = shard.tap();
+    let mut config = quinn::ClientConfig::new(Arc::new(tls));
+    config.transport_config(transport);
+    let connecting = shard.endpoint.connect_with(config, address, SERVER_NAME).map_err(|e| e.to_string())?;
+    let connection = connecting.await.map_err(|e| e.to_string())?;
+    // What the refusing side says is in the connection's end, not in the stream's error.
+    let why = |error: String| connection.close_reason().map_or(error, |reason| reason.to_string());
+    let opened = connection.open_bi().await.map_err(|e| why(e.to_string()))?;
+    let (mut send, mut receive) = (SendStream::new(opened.0), RecvStream::new(opened.1));
+    send.write_frame(&shard.hello(lane), bytes::Bytes::new()).await.map_err(|e| why(e.to_string()))?;
+    let hello: Hello = receive.read_frame().await.map_err(|e| why(e.to_string()))?;
+    let link = shard.link(connection.clone(), peer.clone(), hello, Some(lane), estimator);
+    Ok(Greeted { link, send, receive })
+}

@@ -1,0 +1,179 @@
+//! The controller's end: handshakes, and telling joins from control sessions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::{Endpoint, VarInt};
+use sinew_transport_core::identity::Identity;
+use sinew_transport_core::ids::NodeName;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{BindError, FrameReceiver, FrameSender, HANDSHAKE_TIME, LINGER, Session, bind};
+use crate::quic::{self, ResetKeys};
+use crate::runtime::Runtime;
+use crate::stream::{RecvStream, SendStream};
+use crate::tls::{self, ALPN_CONTROL, ALPN_JOIN, Credentials};
+use crate::verify::{Expect, Refusal, Refusals, identity_of};
+
+/// Handshakes in progress at once; more are refused and counted. Authentic nodes come back.
+const HANDSHAKES_MAX: usize = 1024;
+
+/// What arrived at a controller.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Someone with a token, not authenticated.
+    Join(Session),
+    /// A node of our root.
+    Control(Session, NodeName),
+}
+
+/// The controller's socket.
+#[derive(Debug)]
+pub struct SessionListener {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    refusals: Arc<Refusals>,
+    arrivals: Mutex<mpsc::Receiver<Arrival>>,
+    _accepting: JoinSet<()>,
+}
+
+impl SessionListener {
+    /// Binds the socket and begins to take handshakes. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`] when the port or the credentials can't be used.
+    pub fn bind(
+        runtime: &Arc<dyn Runtime>,
+        address: SocketAddr,
+        credentials: &Credentials,
+    ) -> Result<Self, BindError> {
+        let refusals = Arc::new(Refusals::default());
+        let expect = Expect::AnyNode(credentials.identity().trust_domain().clone());
+        let tls = tls::server(runtime, credentials, expect, true, &[ALPN_CONTROL, ALPN_JOIN], &refusals)?;
+        let keys = ResetKeys::random();
+        let mut config = quinn::ServerConfig::new(Arc::new(tls), keys.token_key());
+        config.transport_config(Arc::new(quic::session())).migration(false);
+        let endpoint = bind(runtime, address, &keys, Some(config))?;
+        let address = endpoint.local_addr().map_err(|source| BindError::Socket { address, source })?;
+        let (arrived, arrivals) = mpsc::channel(HANDSHAKES_MAX);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept_all(endpoint.clone(), Arc::clone(&refusals), arrived));
+        Ok(Self { endpoint, address, refusals, arrivals: Mutex::new(arrivals), _accepting: accepting })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next session, after its handshake; none once the listener is closed. Cancel-safe.
+    pub async fn accept(&self) -> Option<Arrival> {
+        self.arrivals.lock().await.recv().await
+    }
+
+    /// How many connections were refused, by reason.
+    #[must_use]
+    pub fn refused(&self) -> Vec<(String, u64)> {
+        self.refusals.all().map(|(reason, n)| (reason.name().to_owned(), n)).collect()
+    }
+
+    /// Closes every session, and waits for at most two seconds until the other ends know.
+    pub async fn close(&self) {
+        self.endpoint.close(VarInt::from_u32(0), b"the controller stops");
+        let _ = timeout(LINGER, self.endpoint.wait_idle()).await;
+    }
+}
+
+async fn accept_all(endpoint: Endpoint, refusals: Arc<Refusals>, arrived: mpsc::Sender<Arrival>) {
+    let mut handshakes = JoinSet::new();
+    while let Some(incoming) = endpoint.accept().await {
+        while handshakes.try_join_next().is_some() {}
+        if handshakes.len() >= HANDSHAKES_MAX {
+            refusals.count(Refusal::Overloaded);
+            incoming.refuse();
+            continue;
+        }
+        let (refusals, arrived) = (Arc::clone(&refusals), arrived.clone());
+        handshakes.spawn(async move {
+            let remote = incoming.remote_address();
+            match timeout(HANDSHAKE_TIME, arrive(incoming)).await {
+                Ok(Ok(arrival)) => drop(arrived.send(arrival).await),
+                Ok(Err((refusal, reason))) => refused(&refusals, refusal, remote, &reason),
+                Err(_) => refused(&refusals, Some(Refusal::Timeout), remote, "too slow"),
+            }
+        });
+    }
+}
+
+fn refused(refusals: &Refusals, refusal: Option<Refusal>, remote: SocketAddr, reason: &str) {
+    // The verifier has counted and named what it refused.
+    if let Some(refusal) = refusal {
+        refusals.count(refusal);
+        tracing::warn!(%remote, reason, refusal = refusal.name(), "session refused");
+    } else {
+        tracing::debug!(%remote, reason, "session refused");
+    }
+}
+
+/// One handshake: who is it, what do they want, and the stream they open.
+async fn arrive(incoming: quinn::Incoming) -> Result<Arrival, (Option<Refusal>, String)> {
+    let connection = incoming.await.map_err(|e| (refusal_of(&e), e.to_string()))?;
+    let node = peer_identity(&connection);
+    let join = alpn_of(&connection).as_deref() == Some(ALPN_JOIN);
+    if !join && node.is_none() {
+        connection.close(VarInt::from_u32(1), b"a control session needs a node's certificate");
+        return Err((Some(Refusal::NoCertificate), "a control session without a certificate".into()));
+    }
+    let (send, receive) = connection.accept_bi().await.map_err(|e| (Some(Refusal::Other), e.to_string()))?;
+    let session = Session {
+        remote: connection.remote_address(),
+        sender: FrameSender(SendStream::new(send)),
+        receiver: FrameReceiver(RecvStream::new(receive)),
+        connection,
+        _endpoint: None,
+    };
+    match node {
+        Some(Identity::Node(_, name)) if !join => Ok(Arrival::Control(session, name)),
+        _ => Ok(Arrival::Join(session)),
+    }
+}
+
+/// The reason of a failed handshake, unless our own verifier has counted it already.
+pub(crate) fn refusal_of(error: &quinn::ConnectionError) -> Option<Refusal> {
+    /// TLS alerts that our verifier causes (RFC 8446 section 6.2): bad_certificate, certificate_expired,
+    /// certificate_unknown, unknown_ca, access_denied.
+    const VERIFIER: [u8; 5] = [42, 45, 46, 48, 49];
+    match error {
+        quinn::ConnectionError::TransportError(e) => match tls_alert(e.code) {
+            Some(alert) if VERIFIER.contains(&alert) => None,
+            Some(116) => Some(Refusal::NoCertificate),
+            Some(120) => Some(Refusal::Protocol),
+            _ => Some(Refusal::Other),
+        },
+        quinn::ConnectionError::TimedOut => Some(Refusal::Timeout),
+        quinn::ConnectionError::VersionMismatch => Some(Refusal::Protocol),
+        _ => Some(Refusal::Other),
+    }
+}
+
+/// The TLS alert inside a QUIC error code (RFC 9001 section 4.8).
+fn tls_alert(code: quinn::TransportErrorCode) -> Option<u8> {
+    match u64::from(code) {
+        code @ 0x100..0x200 => u8::try_from(code - 0x100).ok(),
+        _ => None,
+    }
+}
+
+pub(crate) fn alpn_of(connection: &quinn::Connection) -> Option<Vec<u8>> {
+    let data = connection.handshake_data()?;
+    data.downcast_ref::<quinn::crypto::rustls::HandshakeData>()?.protocol.clone()
+}
+
+pub(crate) fn peer_identity(connection: &quinn::Connection) -> Option<Identity> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast_ref::<Vec<quinn::rustls::pki_types::CertificateDer<'static>>>()?;
+    identity_of(chain.first()?).ok()
+}
