@@ -8,13 +8,50 @@ use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
-use sinew_node_core::{Config, Rejected, View};
+use sinew_node_core::{Config, EndpointRecord, Rejected, ServiceView, View};
+use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
-use sinew_transport_core::ids::{NodeName, Revision};
+use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::watch;
 
 use crate::access::AccessLog;
 use crate::metrics::Metrics;
+
+/// The view in use, with every endpoint's peer looked up once: a pick looks at no table.
+#[derive(Debug)]
+struct Routes {
+    view: Arc<View>,
+    services: HashMap<ServiceName, Arc<Route>>,
+}
+
+/// Where one service is reached.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The revision of the view that it comes from.
+    pub(crate) revision: Revision,
+    pub(crate) ways: Vec<Way>,
+}
+
+/// One endpoint, and the peer that hosts it; none when it is this node.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub(crate) endpoint: Arc<EndpointRecord>,
+    pub(crate) peer: Option<Arc<Peer>>,
+}
+
+impl Routes {
+    fn new(view: Arc<View>, peers: &Peers) -> Self {
+        let way = |endpoint: &Arc<EndpointRecord>| Way {
+            endpoint: Arc::clone(endpoint),
+            peer: peers.get(&endpoint.id.node),
+        };
+        let route = |service: &ServiceView| {
+            Arc::new(Route { revision: view.revision, ways: service.endpoints.iter().map(way).collect() })
+        };
+        let services = view.services().map(|(name, service)| (name.clone(), route(service))).collect();
+        Self { view, services }
+    }
+}
 
 /// The shared state of a node.
 #[derive(Debug)]
@@ -30,7 +67,7 @@ pub(crate) struct Plane {
     pub(crate) active: Vec<AtomicU32>,
     /// Connections in progress, by served slot.
     pub(crate) served: Vec<AtomicU32>,
-    view: ArcSwap<View>,
+    routes: ArcSwap<Routes>,
     revision: watch::Sender<Option<Revision>>,
 }
 
@@ -50,17 +87,22 @@ impl Plane {
             config,
             runtime,
             clock: Clock::start(),
-            peers,
             metrics,
             access,
-            view: ArcSwap::from_pointee(View::empty()),
+            routes: ArcSwap::from_pointee(Routes::new(Arc::new(View::empty()), &peers)),
             revision: watch::Sender::new(None),
+            peers,
         }
     }
 
     /// The view in use.
     pub(crate) fn view(&self) -> Arc<View> {
-        self.view.load_full()
+        Arc::clone(&self.routes.load().view)
+    }
+
+    /// Where a service is reached; none when the view does not know it.
+    pub(crate) fn route(&self, service: &ServiceName) -> Option<Arc<Route>> {
+        self.routes.load().services.get(service).cloned()
     }
 
     /// The revision in use; none before the first snapshot.
@@ -78,12 +120,12 @@ impl Plane {
         let view = View::compile(&self.me, snapshot, Some(&self.view()))?;
         let hosts: HashSet<NodeName> =
             view.services().flat_map(|(_, service)| &service.endpoints).map(|e| e.id.node.clone()).collect();
-        self.view.store(Arc::new(view));
         let targets = peers.into_iter().map(|peer| {
             let wanted = hosts.contains(&peer.node);
             (peer.node, Target { addresses: peer.addresses, wanted })
         });
         self.peers.set(revision, targets);
+        self.routes.store(Arc::new(Routes::new(Arc::new(view), &self.peers)));
         self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
         self.revision.send_replace(Some(revision));
         Ok(revision)

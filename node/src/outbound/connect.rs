@@ -104,14 +104,14 @@ pub(super) async fn connect(
             // What the last endpoint said tells more than that none is left.
             Err(why) => return Err(last.unwrap_or((Outcome::Unavailable, why.to_string()))),
         };
-        record.picked(&pick.endpoint.id, plane.unix_us());
-        let probe = Probe { plane, endpoint: &pick.endpoint };
+        record.picked(&pick.way.endpoint.id, plane.unix_us());
+        let probe = Probe { plane, endpoint: &pick.way.endpoint };
         let handed = Attempt { connection, source: &source, pick: &pick, attempt, deadline };
-        let load = EndpointTurns::open(plane, &pick.endpoint);
+        let load = EndpointTurns::open(plane, &pick.way.endpoint);
         let handed = handed.run(&mut replay, reader, load).await;
         match handed {
             Ok(connected) => {
-                pick.endpoint.breaker.on_success();
+                pick.way.endpoint.breaker.on_success();
                 drop(probe);
                 return Ok(connected);
             }
@@ -122,11 +122,11 @@ pub(super) async fn connect(
                 let outcome = code.map_or(Outcome::Unavailable, Outcome::from);
                 // Silence is the link's matter, and has its own judge.
                 if outcome.opens_breaker() {
-                    pick.endpoint.breaker.on_refused(plane.clock.now_us(), &mut rng);
+                    pick.way.endpoint.breaker.on_refused(plane.clock.now_us(), &mut rng);
                 }
-                last = Some((outcome, format!("{}: {why}", pick.endpoint.id)));
-                tracing::debug!(endpoint = %pick.endpoint.id, why, "moving on to another endpoint");
-                tried.push(pick.endpoint.id.clone());
+                last = Some((outcome, format!("{}: {why}", pick.way.endpoint.id)));
+                tracing::debug!(endpoint = %pick.way.endpoint.id, why, "moving on to another endpoint");
+                tried.push(pick.way.endpoint.id.clone());
             }
         }
         drop(probe);
@@ -163,12 +163,7 @@ impl Attempt<'_> {
         reader: &mut AppReader,
         turns: EndpointTurns,
     ) -> Result<Connected, Left> {
-        let plane = &self.connection.plane;
-        let endpoint: &EndpointRecord = &self.pick.endpoint;
-        if endpoint.id.node == plane.me {
-            return self.run_local(replay, turns).await;
-        }
-        let peer = plane.peers.get(&endpoint.id.node).ok_or(Left::Free(None, "NO_LINK"))?;
+        let Some(peer) = &self.pick.way.peer else { return self.run_local(replay, turns).await };
         let link = peer.link_for(self.connection.shard).ok_or(Left::Free(None, "NO_LINK"))?;
         let mut verdicts = link.verdicts();
         let opened = tokio::select! {
@@ -228,7 +223,7 @@ impl Attempt<'_> {
                         return Err(Left::Free(None, "SUSPECT"));
                     }
                     () = tokio::time::sleep_until(self.deadline) => {
-                        let reason = format!("no answer from {} in {:?}", self.pick.endpoint.id, self.connection.plane.config.connect_timeout);
+                        let reason = format!("no answer from {} in {:?}", self.pick.way.endpoint.id, self.connection.plane.config.connect_timeout);
                         return Err(Left::Final(if handed == 0 { Outcome::Unavailable } else { Outcome::Broken }, reason));
                     }
                     read = reader.read(), if rides_along && replay.len < REPLAY_MAX && !replay_ended(replay) => match read {
@@ -263,7 +258,7 @@ impl Attempt<'_> {
         Preamble {
             kind: StreamKind::Tcp,
             destination: self.connection.listener.service.clone(),
-            endpoint: self.pick.endpoint.id.slot,
+            endpoint: self.pick.way.endpoint.id.slot,
             source: self.source.clone(),
             revision: self.pick.revision,
             attempt: self.attempt,

@@ -1,14 +1,13 @@
 //! Choosing an endpoint for one connection, and waiting while none may be chosen.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sinew_node_core::choose::{Candidate, Unavailable, choose_by};
-use sinew_node_core::view::EndpointRecord;
 use sinew_transport_core::ids::EndpointId;
 use tokio::time::{Instant, timeout_at};
 
 use super::Connection;
+use crate::plane::Way;
 
 /// How long a connection waits while every endpoint left has refused lately. Their nodes answer, so
 /// their services are down: the application should hear of it soon, but a restart may end sooner.
@@ -20,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// An endpoint, picked.
 #[derive(Debug, Clone)]
 pub(super) struct Pick {
-    pub(super) endpoint: Arc<EndpointRecord>,
+    pub(super) way: Way,
     /// The revision of the view that it was picked from.
     pub(super) revision: sinew_transport_core::Revision,
 }
@@ -63,22 +62,15 @@ fn pick_now(
     rng: &mut fastrand::Rng,
 ) -> Result<Pick, Unavailable> {
     let plane = &connection.plane;
-    let view = plane.view();
-    let Some(service) = view.service(&connection.listener.service) else {
-        return Err(Unavailable::NoEndpoint);
-    };
-    let endpoints = &service.endpoints;
+    let mechanisms = plane.config.mechanisms;
+    let Some(route) = plane.route(&connection.listener.service) else { return Err(Unavailable::NoEndpoint) };
     let candidate = |index: usize| {
-        let endpoint = &endpoints[index];
-        let usable =
-            endpoint.id.node == plane.me || plane.peers.get(&endpoint.id.node).is_some_and(|p| p.usable());
-        Candidate {
-            load: &endpoint.load,
-            breaker: &endpoint.breaker,
-            usable,
-            tried: tried.contains(&endpoint.id),
-        }
+        let Way { endpoint, peer } = &route.ways[index];
+        // No peer: it is this node's own.
+        let usable = peer.as_ref().is_none_or(|p| p.usable() && (mechanisms.probation || !p.has_failed()));
+        let tried = tried.contains(&endpoint.id);
+        Candidate { load: &endpoint.load, breaker: &endpoint.breaker, usable, tried }
     };
-    let index = choose_by(plane.clock.now_us(), rng, endpoints.len(), candidate, plane.config.mechanisms)?;
-    Ok(Pick { endpoint: Arc::clone(&endpoints[index]), revision: view.revision })
+    let index = choose_by(plane.clock.now_us(), rng, route.ways.len(), candidate, mechanisms)?;
+    Ok(Pick { way: route.ways[index].clone(), revision: route.revision })
 }
