@@ -4,7 +4,6 @@ use std::io::IsTerminal as _;
 
 use clap::{ArgAction, Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::UtcTime;
 
 /// How much is logged, and how.
 #[derive(Debug, Args)]
@@ -61,7 +60,7 @@ impl LoggingArgs {
         let format = self.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
         match format {
             LogFormat::Text => builder.init(),
-            LogFormat::Json => builder.json().with_timer(UtcTime::rfc_3339()).flatten_event(true).init(),
+            LogFormat::Json => builder.json().flatten_event(true).init(),
         }
     }
 }

@@ -1,0 +1,260 @@
+//! The state of the mesh: who is granted what, who hosts and calls what, who is here.
+//!
+//! **The rule:** every change that a node must hear of makes one revision more and marks exactly the
+//! nodes that it concerns; a change that nobody must hear of (an identical registration, a report) does
+//! neither. A session asks [`Mesh::poll_turn`] after each change and is told to rest, to push the node's
+//! snapshot of this moment, or to leave. So nothing is queued for a slow node, and the newest state wins.
+//!
+//! **Sessions:** the newest session with one identity wins; the older finds out at its next turn. When a
+//! session is closed its endpoints go at once. When it is lost they stay for [`FORGET_AFTER`], because
+//! agents find dead peers by themselves and a short loss of the session must not disturb traffic.
+//!
+//! **Settling:** after a restart the state is empty while the mesh is not. Until [`Mesh::poll_timeout`],
+//! or until every granted node is back, nobody is told to push: no node gets a snapshot that forgets
+//! the others.
+//!
+//! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
+
+mod change;
+mod index;
+mod node;
+mod status;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sinew_api::Snapshot;
+use sinew_api::control::{FarewellReason, Register, Reject, Report};
+use sinew_api::snapshot::DefaultPolicy;
+use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
+
+use crate::registration::{Mistake, Registration};
+use index::Index;
+use node::{Node, Presence};
+
+pub use status::Answerer;
+
+/// How long the endpoints of a lost session stay. Longer than a controller's restart or a node's
+/// back-off, shorter than anyone waits before asking why a dead node is still listed.
+pub const FORGET_AFTER: Duration = Duration::from_secs(30);
+
+/// How long a restarted controller waits for its nodes to come back before it pushes. Nodes notice a
+/// clean restart at once and dial again within a second.
+pub const SETTLE: Duration = Duration::from_secs(2);
+
+/// The most nodes that may join one mesh: what snapshots of 8 MiB and pushes in a second are good for.
+pub const MAX_NODES: usize = 10_000;
+
+/// The state of the mesh. See the module's text.
+#[derive(Debug)]
+pub struct Mesh {
+    default: DefaultPolicy,
+    revision: Revision,
+    grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
+    nodes: BTreeMap<NodeName, Node>,
+    index: Index,
+    settle_until: Option<Duration>,
+    sessions: u64,
+}
+
+/// One control session, among all that there ever were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The node closed it: it stops.
+    Closed,
+    /// It broke or fell silent; the node may well be alive.
+    Lost,
+}
+
+/// A registration that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The session's number from now on.
+    pub session: SessionId,
+    /// The session that this one takes over from.
+    pub supersedes: Option<SessionId>,
+    /// What the node is granted.
+    pub granted: Vec<ServiceName>,
+}
+
+/// What a session should do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing, until something changes.
+    Rest,
+    /// Send this to the node.
+    Push(Snapshot),
+    /// Tell the node why, and end.
+    Leave(FarewellReason),
+}
+
+impl Mesh {
+    /// A mesh in which nobody is here yet. `revision` is the last that was ever handed out, `grants` what
+    /// earlier runs granted, `settle_until` the end of [`SETTLE`] after a restart, none in a new mesh.
+    #[must_use]
+    pub fn new(
+        default: DefaultPolicy,
+        revision: Revision,
+        grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
+        settle_until: Option<Duration>,
+    ) -> Self {
+        let settle_until = settle_until.filter(|_| !grants.is_empty());
+        let (nodes, index) = (BTreeMap::new(), Index::default());
+        Self { default, revision, grants, nodes, index, settle_until, sessions: 0 }
+    }
+
+    /// The state's number.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// How many nodes are registered, those included whose session was lost a moment ago.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether snapshots are pushed: always, but for the first moments after a restart.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settle_until.is_none()
+    }
+
+    /// What every node is granted, for whoever keeps it.
+    #[must_use]
+    pub fn grants(&self) -> &BTreeMap<NodeName, BTreeSet<ServiceName>> {
+        &self.grants
+    }
+
+    /// Whether there is room for this node: it joined before, or the mesh is not full.
+    #[must_use]
+    pub fn has_room_for(&self, node: &NodeName) -> bool {
+        self.grants.len() < MAX_NODES || self.grants.contains_key(node)
+    }
+
+    /// Grants services to a node, in place of what it had. A registration that asks for more than that
+    /// is dropped at once, and its session told at its next turn.
+    pub fn grant(&mut self, node: &NodeName, services: BTreeSet<ServiceName>) {
+        if self.grants.get(node) == Some(&services) {
+            return;
+        }
+        if let Some(registered) = self.nodes.get(node) {
+            if registered.registration.ungranted(node, &services).is_empty() {
+                let concerned = self.index.around(node, &registered.registration);
+                self.on_change(concerned);
+            } else {
+                self.remove(node);
+            }
+        }
+        self.grants.insert(node.clone(), services);
+    }
+
+    /// Takes a registration from a new session that speaks from `session_ip`. The node's older session,
+    /// if there is one, is superseded. A wrong registration changes nothing, for the older session either.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn register(
+        &mut self,
+        name: &NodeName,
+        register: Register,
+        session_ip: IpAddr,
+    ) -> Result<Registered, Vec<Mistake>> {
+        let granted = self.grants.get(name).cloned().unwrap_or_default();
+        let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
+        let registration = Registration::check(register, name, &granted, session_ip)?;
+
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry));
+        if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
+            self.settle_until = None;
+        }
+        Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
+    }
+
+    /// What this session should do next; `sent` is the revision of the last snapshot that it sent.
+    #[must_use]
+    pub fn poll_turn(&self, name: &NodeName, session: SessionId, sent: Option<Revision>) -> Turn {
+        let Some(node) = self.nodes.get(name) else {
+            return Turn::Leave(FarewellReason::NotGranted);
+        };
+        if node.presence != Presence::Here(session) {
+            return Turn::Leave(FarewellReason::Superseded);
+        }
+        if !self.is_settled() || sent.is_some_and(|sent| sent >= node.concerned) {
+            return Turn::Rest;
+        }
+        self.snapshot(name).map_or(Turn::Rest, Turn::Push)
+    }
+
+    /// Takes a node's word that it uses a snapshot. False when it is nobody's to say: the session is not
+    /// the node's, or there was no such revision.
+    pub fn on_ack(&mut self, name: &NodeName, session: SessionId, revision: Revision) -> bool {
+        let known = self.revision;
+        let node = self.here(name, session).filter(|_| revision <= known);
+        node.map(|node| node.on_ack(revision)).is_some()
+    }
+
+    /// Takes a node's word that it refused a snapshot. False as in [`Mesh::on_ack`].
+    pub fn on_reject(&mut self, name: &NodeName, session: SessionId, reject: Reject) -> bool {
+        let known = self.revision;
+        let node = self.here(name, session).filter(|_| reject.revision <= known);
+        node.map(|node| node.on_reject(reject)).is_some()
+    }
+
+    /// Takes what a node sees of its links. False when the session is not the node's.
+    pub fn on_report(&mut self, name: &NodeName, session: SessionId, report: Report) -> bool {
+        self.here(name, session).map(|node| node.on_report(report)).is_some()
+    }
+
+    /// Tells that a session ended. Only the node's newest session matters.
+    pub fn on_session_end(&mut self, now: Duration, name: &NodeName, session: SessionId, end: SessionEnd) {
+        let Some(node) = self.here(name, session) else { return };
+        match end {
+            SessionEnd::Closed => self.remove(name),
+            SessionEnd::Lost => node.presence = Presence::LostAt(now),
+        }
+    }
+
+    /// When [`Mesh::handle_timeout`] has something to do next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let forget = self.nodes.values().filter_map(Node::forget_at).min();
+        forget.into_iter().chain(self.settle_until).min()
+    }
+
+    /// Does what is due: forgets nodes that were lost too long ago, ends settling. True when sessions
+    /// should ask for their turn.
+    pub fn handle_timeout(&mut self, now: Duration) -> bool {
+        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        let settled = due(self.settle_until);
+        if settled {
+            self.settle_until = None;
+        }
+        let gone: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| due(node.forget_at()))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &gone {
+            self.remove(name);
+        }
+        settled || !gone.is_empty()
+    }
+
+    fn here(&mut self, name: &NodeName, session: SessionId) -> Option<&mut Node> {
+        self.nodes.get_mut(name).filter(|node| node.presence == Presence::Here(session))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! What is known of one registered node.
+
+use std::time::Duration;
+
+use sinew_api::control::{LinkReport, Reject, Report};
+use sinew_api::status::Rejected;
+use sinew_transport_core::ids::Revision;
+
+use super::{FORGET_AFTER, MAX_NODES, SessionId};
+use crate::registration::Registration;
+
+/// The most characters kept of each text by which a node refuses a snapshot: a sentence for a person.
+const MAX_REASON: usize = 500;
+
+/// A node with its newest session, or a while after that was lost.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) presence: Presence,
+    pub(super) registration: Registration,
+    /// Version of its program.
+    pub(super) version: String,
+    /// The last revision that changed what this node must know.
+    pub(super) concerned: Revision,
+    /// The last revision that it acknowledged in this session; 0 for none.
+    pub(super) acknowledged: Revision,
+    /// The last revision that it refused, unless it acknowledged a later one.
+    pub(super) rejected: Option<Rejected>,
+    /// The end of its certificate, seconds since 1970.
+    pub(super) certificate_expiry: u64,
+    /// Its links as it saw them last.
+    pub(super) links: Vec<LinkReport>,
+}
+
+/// Whether a node has a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Here(SessionId),
+    LostAt(Duration),
+}
+
+impl Node {
+    /// A node that has just registered and acknowledged nothing.
+    pub(super) fn new(
+        session: SessionId,
+        registration: Registration,
+        version: String,
+        certificate_expiry: u64,
+    ) -> Self {
+        Self {
+            presence: Presence::Here(session),
+            registration,
+            version,
+            concerned: Revision::default(),
+            acknowledged: Revision::default(),
+            rejected: None,
+            certificate_expiry,
+            links: Vec::new(),
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self.presence {
+            Presence::Here(session) => Some(session),
+            Presence::LostAt(_) => None,
+        }
+    }
+
+    pub(super) fn forget_at(&self) -> Option<Duration> {
+        match self.presence {
+            Presence::Here(_) => None,
+            Presence::LostAt(since) => Some(since + FORGET_AFTER),
+        }
+    }
+
+    pub(super) fn on_ack(&mut self, revision: Revision) {
+        self.acknowledged = self.acknowledged.max(revision);
+        if self.rejected.as_ref().is_some_and(|rejected| rejected.revision < self.acknowledged) {
+            self.rejected = None;
+        }
+    }
+
+    pub(super) fn on_reject(&mut self, reject: Reject) {
+        let cut = |text: String| text.chars().take(MAX_REASON).collect();
+        self.rejected =
+            Some(Rejected { revision: reject.revision, name: cut(reject.name), reason: cut(reject.reason) });
+    }
+
+    /// A node has at most one link to each other node; what is more than that is dropped.
+    pub(super) fn on_report(&mut self, report: Report) {
+        self.certificate_expiry = report.certificate_expiry;
+        self.links = report.links;
+        self.links.truncate(MAX_NODES);
+    }
+}

@@ -1,0 +1,51 @@
+//! What one node needs to know, and nothing else.
+
+use sinew_api::Snapshot;
+use sinew_api::snapshot::{Endpoint, Peer, Service};
+use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
+
+use super::Mesh;
+
+impl Mesh {
+    /// A node's whole configuration: the services of its listeners with all their endpoints, the nodes
+    /// that host those or call what it hosts, and its own grants. None when it is not registered.
+    #[must_use]
+    pub fn snapshot(&self, name: &NodeName) -> Option<Snapshot> {
+        let registration = &self.nodes.get(name)?.registration;
+        let services = registration.called().into_iter().map(|service| self.service(service)).collect();
+        let peers = self.index.around(name, registration);
+        Some(Snapshot {
+            revision: self.revision,
+            default: self.default,
+            granted: self.granted(name),
+            services,
+            peers: peers.iter().filter(|peer| *peer != name).filter_map(|peer| self.peer(peer)).collect(),
+        })
+    }
+
+    /// What a node is granted, sorted.
+    pub(super) fn granted(&self, name: &NodeName) -> Vec<ServiceName> {
+        self.grants.get(name).into_iter().flatten().cloned().collect()
+    }
+
+    fn service(&self, name: &ServiceName) -> Service {
+        let endpoints = self.index.endpoints(name).filter_map(|id| self.endpoint(id)).collect();
+        Service { name: name.clone(), endpoints }
+    }
+
+    /// An endpoint with its labels.
+    pub(super) fn endpoint(&self, id: &EndpointId) -> Option<Endpoint> {
+        let hosted = self.nodes.get(&id.node)?.registration.serves().get(&id.slot)?;
+        Some(Endpoint { node: id.node.clone(), slot: id.slot, labels: hosted.labels.clone() })
+    }
+
+    fn peer(&self, name: &NodeName) -> Option<Peer> {
+        let registration = &self.nodes.get(name)?.registration;
+        Some(Peer {
+            node: name.clone(),
+            zone: registration.zone().cloned(),
+            addresses: registration.addresses().to_vec(),
+            granted: self.granted(name),
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! The HTTP API: for the CLI, for probes, for whoever scrapes metrics.
+//!
+//! `/v1/…` answers versioned JSON to callers with the admin token; `/livez`, `/readyz` and `/metrics`
+//! answer anyone on this machine. Before either, [`guard`] turns away what a foreign web page could make
+//! a browser send. Every error is a [`Problem`] that says what to do.
+
+mod guard;
+mod listener;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use sinew_api::Secret;
+use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Problem, Status};
+use sinew_controller_core::tokens::TokenError;
+use sinew_transport::session::SessionListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{Hub, NoToken};
+use crate::ledger::CreateError;
+use crate::metrics::Metrics;
+
+pub(crate) use listener::ApiListener;
+
+/// The largest body that is read: a token with some hundred services takes 32 KiB.
+const BODY_MAX: usize = 64 * 1024;
+/// How long a call may take. All of them answer from memory, or after one small write to disk.
+const CALL_TIME: Duration = Duration::from_secs(10);
+/// How long calls in progress may go on when the controller stops.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    hub: Arc<Hub>,
+    sessions: Arc<SessionListener>,
+    admin_token: Secret,
+}
+
+impl Api {
+    pub(crate) fn new(hub: &Arc<Hub>, sessions: &Arc<SessionListener>, admin_token: Secret) -> Self {
+        Self { hub: Arc::clone(hub), sessions: Arc::clone(sessions), admin_token }
+    }
+}
+
+/// Serves the API until `stop`.
+pub(crate) async fn serve(listener: ApiListener, api: Api, stop: CancellationToken) {
+    let stopped = stop.clone().cancelled_owned();
+    let serving = axum::serve(listener, router(api)).with_graceful_shutdown(stopped).into_future();
+    let last_calls = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_TIME).await;
+    };
+    tokio::select! {
+        result = serving => {
+            if let Err(error) = result {
+                tracing::error!(%error, "the API ended");
+            }
+        }
+        () = last_calls => tracing::debug!("calls of the API were cut"),
+    }
+}
+
+fn router(api: Api) -> Router {
+    let private = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/tokens", post(create_token))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::credential));
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .merge(private)
+        .fallback(async || {
+            problem(StatusCode::NOT_FOUND, "no such path; see `sinew --help` for what there is")
+        })
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method: status GET, tokens POST")
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::browser))
+        .with_state(api)
+}
+
+/// `GET /v1/status`: the mesh as this controller sees it.
+async fn status(State(api): State<Api>) -> Json<Status> {
+    Json(api.hub.status())
+}
+
+/// `POST /v1/tokens`: makes a token; its text is in the answer and nowhere else.
+async fn create_token(
+    State(api): State<Api>,
+    body: Result<Json<NewToken>, JsonRejection>,
+) -> Result<(StatusCode, Json<CreatedToken>), Response> {
+    let Json(new) = body.map_err(|e| problem(e.status(), &format!("creating a token: {}", e.body_text())))?;
+    let created = api.hub.create_token(new).map_err(|error| {
+        let status = match &error {
+            NoToken::Create(CreateError::Refused(TokenError::TooMany)) => StatusCode::TOO_MANY_REQUESTS,
+            NoToken::Create(CreateError::Refused(_)) | NoToken::TooLong => StatusCode::BAD_REQUEST,
+            NoToken::Create(CreateError::State(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            NoToken::Full(_) => StatusCode::CONFLICT,
+        };
+        problem(status, &format!("creating a token: {error}"))
+    })?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// `GET /readyz`: whether nodes that come now are told what they need.
+async fn ready(State(api): State<Api>) -> Response {
+    if api.hub.mesh(|mesh| mesh.is_settled()) {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "waiting for the nodes that joined before to come back\n")
+        .into_response()
+}
+
+/// `GET /metrics`: OpenMetrics text.
+async fn metrics(State(api): State<Api>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    api.hub.measure();
+    for (reason, count) in api.sessions.refused() {
+        Metrics::set_reason(&api.hub.metrics.refused, reason, count);
+    }
+    match api.hub.metrics.to_text() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// No call takes longer than [`CALL_TIME`], however slowly its body comes.
+async fn in_time(request: Request, next: Next) -> Response {
+    timeout(CALL_TIME, next.run(request)).await.unwrap_or_else(|_| {
+        problem(StatusCode::REQUEST_TIMEOUT, "the call took too long; send its body at once, and try again")
+    })
+}
+
+/// An error, for the next person.
+fn problem(status: StatusCode, error: &str) -> Response {
+    let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_owned() };
+    let mut response = (status, Json(problem)).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

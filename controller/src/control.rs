@@ -1,0 +1,285 @@
+//! The story of one control session.
+//!
+//! `Register` → `Welcome` → a snapshot now and after every change that concerns the node → `Ack` or
+//! `Reject`, and a `Report` now and then → a `Farewell`, when it is us who end it. What a session says
+//! next is asked from the mesh at that moment, so that the newest snapshot wins and a slow node holds up
+//! nobody but itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinew_api::Snapshot;
+use sinew_api::control::{
+    Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Report, SnapshotChunk, Welcome,
+};
+use sinew_controller_core::{Mistake, SessionEnd, Turn};
+use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
+use sinew_transport_core::ids::NodeName;
+use sinew_transport_core::wire::{self, Malformed, Message};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{Attendance, Hub};
+use crate::metrics::Metrics;
+
+/// How long a node may take to register. It has everything it says at hand.
+const REGISTER_TIME: Duration = Duration::from_secs(5);
+/// How long changes are collected before a push: when many nodes come at once, each hears of the others
+/// in a few snapshots instead of one for each.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+/// How long one snapshot may take to be taken by the node. 8 MiB in half a minute is 2 Mbit/s; who is
+/// slower than that is not reading.
+const PUSH_TIME: Duration = Duration::from_secs(30);
+/// How long a farewell may take.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+/// How long after the end of its stream a connection may take to say whether it was closed or lost.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// How many mistakes a farewell names; an operator corrects a few at a time.
+const MISTAKES_TOLD: usize = 20;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The node closed it.
+    Closed(String),
+    /// It fell silent or broke.
+    Lost(String),
+    /// The node said something that is no control message, or not yet.
+    Malformed(String),
+    /// The node did not take a snapshot, or did not register, in time.
+    TooSlow(&'static str),
+    /// We ended it.
+    Left(FarewellReason, String),
+}
+
+impl Ending {
+    /// The name in logs and metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Closed(_) => "closed",
+            Self::Lost(_) => "lost",
+            Self::Malformed(_) => "malformed",
+            Self::TooSlow(_) => "too_slow",
+            Self::Left(FarewellReason::Superseded, _) => "superseded",
+            Self::Left(FarewellReason::NotGranted, _) => "not_granted",
+            Self::Left(FarewellReason::Invalid, _) => "invalid",
+            Self::Left(FarewellReason::Stopping, _) => "stopping",
+        }
+    }
+
+    /// What it means for the node's endpoints.
+    fn for_mesh(&self) -> SessionEnd {
+        match self {
+            Self::Closed(_) => SessionEnd::Closed,
+            _ => SessionEnd::Lost,
+        }
+    }
+
+    /// What the node is told, when it still listens.
+    fn farewell(&self) -> Option<Farewell> {
+        let (reason, detail) = match self {
+            Self::Left(reason, detail) => (*reason, detail.clone()),
+            Self::Malformed(detail) => (FarewellReason::Invalid, detail.clone()),
+            Self::Closed(_) | Self::Lost(_) | Self::TooSlow(_) => return None,
+        };
+        Some(Farewell { reason, detail })
+    }
+}
+
+/// Serves one session of a node, from its registration to its end.
+pub(crate) async fn serve(hub: Arc<Hub>, session: Session, node: NodeName, stop: CancellationToken) {
+    let (remote, closer) = (session.remote, session.closer());
+    let Session { mut sender, mut receiver, .. } = session;
+    let ending = match registered(&hub, &mut receiver, &node, remote, &closer).await {
+        Ok(attendance) => {
+            let ending = tokio::select! {
+                ending = tell(&hub, &mut sender, &attendance) => ending,
+                ending = hear(&hub, &mut receiver, &attendance, &closer) => ending,
+                () = stop.cancelled() => {
+                    Ending::Left(FarewellReason::Stopping, "the controller stops; come back later".to_owned())
+                }
+            };
+            attendance.end(ending.for_mesh());
+            ending
+        }
+        Err(ending) => ending,
+    };
+    if let Some(farewell) = ending.farewell() {
+        let _ = timeout(FAREWELL_TIME, part(sender, &farewell)).await;
+    }
+    closer.close(ending.name());
+    record(&hub, &ending, &node, remote);
+}
+
+/// The first message: who the node is and what it brings.
+async fn registered(
+    hub: &Arc<Hub>,
+    receiver: &mut FrameReceiver,
+    node: &NodeName,
+    remote: SocketAddr,
+    closer: &SessionCloser,
+) -> Result<Attendance, Ending> {
+    let Ok(frame) = timeout(REGISTER_TIME, receiver.next()).await else {
+        return Err(Ending::TooSlow("it did not register"));
+    };
+    let register = match frame {
+        Ok(frame) => frame.decode::<Register>().map_err(|e| Ending::Malformed(e.to_string()))?,
+        Err(error) => return Err(gone(error, closer).await),
+    };
+    let (version, endpoints) = (register.version.clone(), register.serves.len());
+    let attendance = hub.register(node, register, remote.ip()).map_err(|mistakes| refused(&mistakes))?;
+    tracing::info!(%node, %remote, version, endpoints, "node registered");
+    Ok(attendance)
+}
+
+/// What the node is told: welcome, then its snapshot of every moment at which it can take one. Ends when
+/// the session must.
+async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance) -> Ending {
+    let mut changed = hub.watch();
+    let mut sent = None;
+    let welcome = Welcome {
+        controller: hub.answerer().controller.clone(),
+        version: hub.answerer().version.clone(),
+        granted: attendance.granted().to_vec(),
+        ext: Vec::new(),
+    };
+    if let Err(error) = sender.send(&welcome).await {
+        return Ending::Lost(error.to_string());
+    }
+    loop {
+        match attendance.poll_turn(sent) {
+            Turn::Rest => {}
+            Turn::Push(snapshot) => {
+                sent = Some(snapshot.revision);
+                match timeout(PUSH_TIME, push(&hub.metrics, sender, &snapshot)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Ending::Lost(error.to_string()),
+                    Err(_) => return Ending::TooSlow("it did not take its snapshot"),
+                }
+            }
+            Turn::Leave(reason) => return Ending::Left(reason, detail(reason).to_owned()),
+        }
+        next_change(&mut changed).await;
+    }
+}
+
+/// What the node says. Ends when the session does, or when it says something that it may not.
+async fn hear(
+    hub: &Hub,
+    receiver: &mut FrameReceiver,
+    attendance: &Attendance,
+    closer: &SessionCloser,
+) -> Ending {
+    loop {
+        let frame = match receiver.next().await {
+            Ok(frame) => frame,
+            Err(error) => return gone(error, closer).await,
+        };
+        let heard = match frame.kind() {
+            Ack::KIND => frame.decode().map(|ack: Ack| {
+                hub.metrics.acks.inc();
+                attendance.note(|mesh, node, session| mesh.on_ack(node, session, ack.revision));
+            }),
+            Reject::KIND => frame.decode().map(|reject: Reject| {
+                hub.metrics.rejects.inc();
+                attendance.note(|mesh, node, session| {
+                    let (revision, name, reason) = (reject.revision, &reject.name, &reject.reason);
+                    tracing::warn!(%node, %revision, name, reason, "node refused its snapshot");
+                    mesh.on_reject(node, session, reject)
+                });
+            }),
+            Report::KIND => frame.decode().map(|report: Report| {
+                attendance.note(|mesh, node, session| mesh.on_report(node, session, report));
+            }),
+            _ if frame.skippable() => {
+                hub.metrics.frames_skipped.inc();
+                Ok(())
+            }
+            kind => Err(Malformed::UnknownKind(kind)),
+        };
+        if let Err(malformed) = heard {
+            return Ending::Malformed(malformed.to_string());
+        }
+    }
+}
+
+/// Sends a snapshot whole, in as many chunks as it takes.
+async fn push(metrics: &Metrics, sender: &mut FrameSender, snapshot: &Snapshot) -> Result<(), SessionError> {
+    let bytes = wire::encode_part(snapshot);
+    let count = u32::try_from(bytes.len().div_ceil(CHUNK_LEN)).unwrap_or(u32::MAX);
+    if count > MAX_CHUNKS {
+        metrics.pushes_too_large.inc();
+        let (len, revision) = (bytes.len(), snapshot.revision);
+        tracing::error!(%revision, len, "a node's snapshot is too large to send: let it listen for fewer services");
+        return Ok(());
+    }
+    for (index, bytes) in (0..).zip(bytes.chunks(CHUNK_LEN)) {
+        let bytes = bytes.to_vec();
+        sender.send(&SnapshotChunk { revision: snapshot.revision, index, count, bytes }).await?;
+    }
+    metrics.pushes.inc();
+    metrics.pushed_bytes.inc_by(bytes.len() as u64);
+    Ok(())
+}
+
+/// Waits for a change, then for those that come right after it.
+async fn next_change(changed: &mut watch::Receiver<()>) {
+    if changed.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    sleep(DEBOUNCE).await;
+    changed.mark_unchanged();
+}
+
+/// Whether a session whose stream ended was closed by the node or lost.
+async fn gone(error: SessionError, closer: &SessionCloser) -> Ending {
+    match timeout(CLOSE_TIME, closer.closed()).await {
+        Ok(session::SessionEnd::Closed(reason)) => Ending::Closed(reason),
+        Ok(session::SessionEnd::Lost(reason)) => Ending::Lost(reason),
+        Err(_) => Ending::Lost(error.to_string()),
+    }
+}
+
+async fn part(mut sender: FrameSender, farewell: &Farewell) {
+    if sender.send(farewell).await.is_ok() {
+        sender.finish().await;
+    }
+}
+
+fn refused(mistakes: &[Mistake]) -> Ending {
+    let reason = mistakes.iter().map(Mistake::reason).find(|r| *r == FarewellReason::Invalid);
+    let mut detail: Vec<_> = mistakes.iter().take(MISTAKES_TOLD).map(ToString::to_string).collect();
+    if mistakes.len() > MISTAKES_TOLD {
+        detail.push(format!("and {} more", mistakes.len() - MISTAKES_TOLD));
+    }
+    Ending::Left(reason.unwrap_or(FarewellReason::NotGranted), detail.join("\n"))
+}
+
+fn detail(reason: FarewellReason) -> &'static str {
+    match reason {
+        FarewellReason::Superseded => {
+            "a newer session with the same identity took over; if no agent was restarted, its state directory \
+             was copied: give each node a token of its own"
+        }
+        FarewellReason::NotGranted => {
+            "the node's grants were replaced and no longer cover what it registered; correct its configuration"
+        }
+        FarewellReason::Invalid | FarewellReason::Stopping => "",
+    }
+}
+
+/// Counts the end, and tells the log who and why.
+fn record(hub: &Hub, ending: &Ending, node: &NodeName, remote: SocketAddr) {
+    let end = ending.name();
+    Metrics::count_reason(&hub.metrics.session_ends, end);
+    match ending {
+        Ending::Closed(reason) => tracing::info!(%node, %remote, end, reason, "session ended"),
+        Ending::Left(FarewellReason::Stopping, _) => tracing::debug!(%node, %remote, end, "session ended"),
+        Ending::Lost(reason) | Ending::Malformed(reason) | Ending::Left(_, reason) => {
+            tracing::warn!(%node, %remote, end, reason, "session ended");
+        }
+        Ending::TooSlow(reason) => tracing::warn!(%node, %remote, end, reason, "session ended"),
+    }
+}

@@ -1,0 +1,283 @@
+//! What sessions, joins and the API share: the mesh, the ledger, the authority, the clocks.
+//!
+//! Locks are short and never cross an await. [`Hub::change`] is the only way to change the mesh so that
+//! somebody may have to hear of it: it wakes every session, and each asks for its own turn. Nothing is
+//! handed to them, so nothing piles up before a slow one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use sinew_api::control::Register;
+use sinew_api::join::{MAX_TOKEN_LEN, Token};
+use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
+use sinew_controller_core::{
+    Answerer, Grant, Mesh, Mistake, Outcome, SecretHash, SessionEnd, SessionId, Turn,
+};
+use sinew_transport::runtime::Runtime;
+use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::authority::Authority;
+use crate::credential::random_secret;
+use crate::files::StateError;
+use crate::ledger::{CreateError, Ledger};
+use crate::metrics::Metrics;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) authority: Authority,
+    pub(crate) metrics: Metrics,
+    pub(crate) certificate_ttl: Duration,
+    answerer: Answerer,
+    /// What tokens say about where controllers are.
+    advertised: Vec<SocketAddr>,
+    runtime: Arc<dyn Runtime>,
+    started: Instant,
+    mesh: Mutex<Mesh>,
+    ledger: Mutex<Ledger>,
+    changed: watch::Sender<()>,
+}
+
+/// What a hub is made of.
+pub(crate) struct Parts {
+    pub(crate) authority: Authority,
+    pub(crate) certificate_ttl: Duration,
+    pub(crate) answerer: Answerer,
+    pub(crate) advertised: Vec<SocketAddr>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) mesh: Mesh,
+    pub(crate) ledger: Ledger,
+    /// The moment from which the mesh's times count.
+    pub(crate) started: Instant,
+}
+
+/// Why no token was made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoToken {
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    #[error("the mesh is full: {0} nodes have joined; remove some, or begin another mesh")]
+    Full(usize),
+    #[error("the token would be longer than {MAX_TOKEN_LEN} bytes; name fewer services")]
+    TooLong,
+}
+
+impl Hub {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            authority: parts.authority,
+            metrics: Metrics::default(),
+            certificate_ttl: parts.certificate_ttl,
+            answerer: parts.answerer,
+            advertised: parts.advertised,
+            runtime: parts.runtime,
+            started: parts.started,
+            mesh: Mutex::new(parts.mesh),
+            ledger: Mutex::new(parts.ledger),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Who answers.
+    pub(crate) fn answerer(&self) -> &Answerer {
+        &self.answerer
+    }
+
+    /// Wall time since 1970.
+    pub(crate) fn wall_now(&self) -> Duration {
+        self.runtime.wall_now()
+    }
+
+    /// Something that notices every change from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Changes the mesh, and wakes whoever may have to hear of it.
+    fn change<T>(&self, change: impl FnOnce(&mut Mesh) -> T) -> T {
+        let (result, revision) = {
+            let mut mesh = lock(&self.mesh);
+            let result = change(&mut mesh);
+            (result, mesh.revision())
+        };
+        if let Err(error) = lock(&self.ledger).reserve(revision) {
+            tracing::error!(%error, %revision, "revisions are not kept: after a restart their numbers would repeat");
+        }
+        self.changed.send_replace(());
+        result
+    }
+
+    /// Looks at the mesh, or notes what nobody must hear of.
+    pub(crate) fn mesh<T>(&self, note: impl FnOnce(&mut Mesh) -> T) -> T {
+        note(&mut lock(&self.mesh))
+    }
+
+    /// Takes a node's registration; what comes back must be ended when the session is.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        node: &NodeName,
+        register: Register,
+        from: IpAddr,
+    ) -> Result<Attendance, Vec<Mistake>> {
+        let registered = self.change(|mesh| mesh.register(node, register, from))?;
+        if registered.supersedes.is_some() {
+            tracing::warn!(%node, %from, "a newer session takes over from an older one with the same identity");
+        }
+        Ok(Attendance {
+            hub: Arc::clone(self),
+            node: node.clone(),
+            session: registered.session,
+            granted: registered.granted,
+            ended: false,
+        })
+    }
+
+    /// Sleeps until the mesh has something to do by itself, and does it; for as long as it is polled.
+    pub(crate) async fn keep_time(&self) {
+        let mut changed = self.watch();
+        loop {
+            let deadline = self.mesh(|mesh| mesh.poll_timeout());
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = sleep_until(deadline.map(|at| self.started + at)) => {
+                    let now = self.started.elapsed();
+                    if self.change(|mesh| mesh.handle_timeout(now)) {
+                        tracing::debug!("the mesh has settled, or forgot a node that was lost");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The mesh as the API shows it.
+    pub(crate) fn status(&self) -> Status {
+        self.mesh(|mesh| mesh.status(&self.answerer))
+    }
+
+    /// Makes a token. Its text is in the answer and nowhere else.
+    pub(crate) fn create_token(&self, new: NewToken) -> Result<CreatedToken, NoToken> {
+        let grant = Grant { node: new.node, services: new.services.into_iter().collect() };
+        let (room, nodes) = self.mesh(|mesh| (mesh.has_room_for(&grant.node), mesh.grants().len()));
+        if !room {
+            return Err(NoToken::Full(nodes));
+        }
+        let secret = random_secret();
+        let hash = hash_of(secret.expose());
+        let token = Token {
+            trust_domain: self.answerer.trust_domain.clone(),
+            root_pin: sha256(self.authority.root()),
+            controllers: self.advertised.clone(),
+            node: grant.node.clone(),
+            services: grant.services.iter().cloned().collect(),
+            secret,
+        };
+        let text = token.to_text();
+        if text.expose().len() > MAX_TOKEN_LEN {
+            return Err(NoToken::TooLong);
+        }
+        let (now, ttl) = (self.wall_now().as_secs(), Duration::from_secs(new.ttl_seconds));
+        let expires = lock(&self.ledger).create_token(now, hash, grant, ttl)?;
+        self.metrics.tokens_created.inc();
+        tracing::info!(node = %token.node, services = ?token.services, expires, token = hash.short(), "token made");
+        Ok(CreatedToken { api_version: API_VERSION.to_owned(), token: text.expose().to_owned(), expires })
+    }
+
+    /// What redeeming a secret would give; changes nothing.
+    pub(crate) fn look(&self, hash: &SecretHash) -> Outcome {
+        lock(&self.ledger).look(self.wall_now().as_secs(), hash)
+    }
+
+    /// Uses a secret up, if it is good, and grants its services to its node.
+    pub(crate) fn redeem(&self, hash: &SecretHash) -> Result<Outcome, StateError> {
+        let outcome = lock(&self.ledger).redeem(self.wall_now().as_secs(), hash)?;
+        if let Outcome::Granted(grant) = &outcome {
+            self.change(|mesh| mesh.grant(&grant.node, grant.services.clone()));
+        }
+        Ok(outcome)
+    }
+
+    /// Brings the gauges up to date.
+    pub(crate) fn measure(&self) {
+        let (nodes, revision) = self.mesh(|mesh| (mesh.node_count(), mesh.revision()));
+        let outstanding = lock(&self.ledger).outstanding(self.wall_now().as_secs());
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.metrics.nodes.set(gauge(nodes));
+        self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
+        self.metrics.tokens_outstanding.set(gauge(outstanding));
+    }
+}
+
+/// A registered session. Dropped without [`Attendance::end`], it counts as lost: a task that panicked or
+/// was cancelled leaves no node behind that seems to be here.
+#[derive(Debug)]
+pub(crate) struct Attendance {
+    hub: Arc<Hub>,
+    node: NodeName,
+    session: SessionId,
+    granted: Vec<ServiceName>,
+    ended: bool,
+}
+
+impl Attendance {
+    /// What the node is granted.
+    pub(crate) fn granted(&self) -> &[ServiceName] {
+        &self.granted
+    }
+
+    /// What this session should do next.
+    pub(crate) fn poll_turn(&self, sent: Option<Revision>) -> Turn {
+        self.hub.mesh(|mesh| mesh.poll_turn(&self.node, self.session, sent))
+    }
+
+    /// Notes something that only this node's session may say.
+    pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Mesh, &NodeName, SessionId) -> T) -> T {
+        self.hub.mesh(|mesh| note(mesh, &self.node, self.session))
+    }
+
+    /// Tells how the session ended.
+    pub(crate) fn end(mut self, end: SessionEnd) {
+        self.tell(end);
+    }
+
+    fn tell(&mut self, end: SessionEnd) {
+        if !self.ended {
+            self.ended = true;
+            let now = self.hub.started.elapsed();
+            self.hub.change(|mesh| mesh.on_session_end(now, &self.node, self.session, end));
+        }
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.tell(SessionEnd::Lost);
+    }
+}
+
+/// SHA-256 of a secret as its token spells it.
+pub(crate) fn hash_of(secret: &str) -> SecretHash {
+    SecretHash(sha256(secret.as_bytes()))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+/// A panic while it was held was a defect of ours, and cost one session; the others go on with a mesh
+/// that registrations correct.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,132 @@
+//! A controller's life.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sinew_controller_core::mesh::SETTLE;
+use sinew_controller_core::{Answerer, Mesh};
+use sinew_transport::runtime::{Access, Runtime};
+use sinew_transport::session::{BindError, SessionListener};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::accept_all;
+use crate::api::{self, Api, ApiListener};
+use crate::authority::{Authority, AuthorityError};
+use crate::config::Config;
+use crate::credential::admin_token;
+use crate::files::{StateDir, StateError};
+use crate::hub::{Hub, Parts};
+use crate::ledger::Ledger;
+
+/// Why a controller can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The authority can't be made or loaded.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The state directory can't be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The sockets for sessions can't be had.
+    #[error(transparent)]
+    Sessions(#[from] BindError),
+    /// The socket of the API can't be had.
+    #[error(
+        "listening for the API on {address}: {source}; is another controller running? Choose another `api`, or port 0 for any"
+    )]
+    Api {
+        /// What was tried.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The socket for sessions was closed under us.
+    #[error("the socket for sessions at {0} is gone; start the controller again")]
+    SocketGone(SocketAddr),
+}
+
+/// Where a controller listens: the content of `ports.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// Control sessions and joins, UDP.
+    pub control: SocketAddr,
+    /// The HTTP API.
+    pub api: SocketAddr,
+}
+
+impl Ports {
+    /// The name of its file in the state directory.
+    pub const FILE: &'static str = "ports.json";
+}
+
+/// Runs a controller until `stop`: opens its state, binds its sockets, says where it listens, and serves
+/// sessions and the API; then says farewell and returns.
+///
+/// # Errors
+/// [`RunError`] when it can't begin, or can't go on.
+pub async fn run(config: Config, runtime: Arc<dyn Runtime>, stop: CancellationToken) -> Result<(), RunError> {
+    let state = StateDir::new(&config.state, &runtime);
+    let authority = Authority::open(&state, &config.trust_domain, runtime.wall_now())?;
+    let admin_token = admin_token(&state)?;
+    let ledger = Ledger::open(&state)?;
+    let credentials = authority.issue_controller(&state, &config.name, runtime.wall_now())?;
+
+    let sessions = Arc::new(SessionListener::bind(&runtime, config.listen, &credentials)?);
+    let api_error = |source| RunError::Api { address: config.api, source };
+    let api = ApiListener::bind(&*runtime, config.api).map_err(api_error)?;
+    let ports = Ports { control: sessions.local_addr(), api: api.address() };
+
+    let started = Instant::now();
+    let settle_until = authority.existed().then_some(SETTLE);
+    let mesh =
+        Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone(), settle_until);
+    let hub = Arc::new(Hub::new(Parts {
+        answerer: Answerer {
+            trust_domain: authority.trust_domain().clone(),
+            controller: config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        authority,
+        certificate_ttl: config.certificate_ttl,
+        advertised: advertised(&config, ports.control),
+        runtime,
+        mesh,
+        ledger,
+        started,
+    }));
+    state.write_json(Ports::FILE, &ports, Access::Public)?;
+    tracing::info!(control = %ports.control, api = %ports.api, trust_domain = %config.trust_domain, "controller ready");
+
+    // When the socket for sessions is gone, the rest ends as if it was asked to.
+    let ending = stop.child_token();
+    let serving_sessions = async {
+        accept_all(&hub, &sessions, ending.clone()).await;
+        ending.cancel();
+    };
+    let serving_api = api::serve(api, Api::new(&hub, &sessions, admin_token), ending.clone());
+    tokio::select! {
+        ((), ()) = async { tokio::join!(serving_sessions, serving_api) } => {}
+        () = hub.keep_time() => {}
+    }
+    if stop.is_cancelled() {
+        tracing::info!("controller stopped");
+        Ok(())
+    } else {
+        Err(RunError::SocketGone(ports.control))
+    }
+}
+
+/// What tokens say about where the controller is.
+fn advertised(config: &Config, bound: SocketAddr) -> Vec<SocketAddr> {
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
+    }
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    vec![SocketAddr::new(ip, bound.port())]
+}

@@ -1,0 +1,49 @@
+# Short names for what CONTRIBUTING.md describes; `just` lists them. Nothing here is needed: each recipe is
+# one command that also works without `just`.
+
+_default:
+    @just --list
+
+# Format everything.
+fmt:
+    cargo fmt --all
+
+# Clippy, as strict as CI.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# All tests that need nothing but Rust, doc tests included.
+test *ARGS:
+    cargo test --workspace {{ARGS}}
+
+# The house rules alone: directions, purity, headers, words, links.
+tidy:
+    cargo test --test tidy
+
+# The tests with nginx, PostgreSQL, curl, wrk and pgbench.
+real *ARGS:
+    cargo test --release -p sinew --test real -- --ignored {{ARGS}}
+
+# Play a scenario; `just bench scenarios/quickstart.toml --json out.json`.
+bench FILE="scenarios/quickstart.toml" *ARGS:
+    cargo run --release -- bench {{FILE}} {{ARGS}}
+
+# A mesh of three nodes with demo services, until Ctrl-C.
+dev *ARGS:
+    cargo run --release -- dev {{ARGS}}
+
+# API documentation of our own crates.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Licences, bans and sources; offline.
+deny:
+    cargo deny --offline check licenses bans sources
+
+# Known vulnerabilities; needs the network.
+advisories:
+    cargo deny check advisories
+
+# What must pass before a change lands.
+ci:
+    .ci/run

@@ -1,0 +1,224 @@
+//! Events in their order, and what is expected of them.
+//!
+//! A node is up, killed or paused; an event must fit the state that the ones before it left.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use sinew_transport_core::ids::{EndpointId, NodeName};
+use toml::Spanned;
+
+use super::topology::{check_node, check_service};
+use super::{Names, given, names, unknown, within};
+use crate::file::mistakes::Mistakes;
+use crate::file::tables::{RawAction, RawCheck, RawEvent, RawScenario, Written};
+use crate::scenario::{Action, Check, Event, Expectation, Load, Topology};
+
+/// How much slower an endpoint may become: the largest declared latency and this stay below the default
+/// timeout of a request.
+const MAX_SLOWER: Duration = Duration::from_secs(5);
+/// The most events: more than that is noise, which is another feature.
+const MAX_EVENTS: usize = 1000;
+/// Shares are parts of one.
+const SHARES: RangeInclusive<f64> = 0.0..=1.0;
+/// Multiples of the fastest endpoint's p99.
+const TIMES: RangeInclusive<f64> = 1.0..=1000.0;
+
+/// When the load ends, unless something about it is not known.
+pub(super) fn end(raw: &RawScenario, loads: &[Load]) -> Option<Duration> {
+    (loads.len() == raw.loads.len()).then(|| loads.iter().map(Load::end).max())?
+}
+
+/// The events that were written, by time, each with the place of its table.
+pub(super) fn events(
+    raw: &RawScenario,
+    topology: Option<&Topology>,
+    loads: &[Load],
+    notes: &Mistakes,
+) -> Vec<Spanned<Event>> {
+    let end = end(raw, loads);
+    let mut declared = Names::new("event", notes);
+    let mut events = Vec::new();
+    for written in raw.events.iter().take(MAX_EVENTS) {
+        declared.declare(&written.name);
+        if let Some(event) = topology.and_then(|t| event(written, t, notes)) {
+            if let Some(end) = end
+                && event.get_ref().at >= end
+            {
+                let at = written.at.as_ref().map_or(event.span(), Spanned::span);
+                notes.note(at, format!("nothing is measured any more: the load ends after {end:?}"));
+            }
+            events.push(event);
+        }
+    }
+    if let Some(more) = raw.events.get(MAX_EVENTS).and_then(|e| e.name.as_ref()) {
+        notes.note(more.span(), format!("more than {MAX_EVENTS} events"));
+    }
+    events.sort_by_key(|e| e.get_ref().at);
+    if let Some(topology) = topology {
+        check_states(&events, topology, loads, notes);
+    }
+    events
+}
+
+fn event(raw: &RawEvent, topology: &Topology, notes: &Mistakes) -> Option<Spanned<Event>> {
+    let written = raw.action.as_ref()?;
+    check_node(&written.node, &topology.nodes, notes);
+    let action = action(written, topology, notes)?;
+    let (name, at) = (raw.name.as_ref()?.get_ref().clone(), *raw.at.as_ref()?.get_ref());
+    Some(Spanned::new(written.span.clone(), Event { name, at, action }))
+}
+
+fn action(raw: &RawAction, topology: &Topology, notes: &Mistakes) -> Option<Action> {
+    let node = raw.node.as_ref()?.get_ref().clone();
+    Some(match raw.word {
+        "slow" => {
+            check_service(&raw.service, &topology.services, notes);
+            within(&raw.by, "by", &(Duration::ZERO..=MAX_SLOWER), notes);
+            Action::Slow { endpoint: endpoint(raw, &node, topology, notes)?, by: *raw.by.as_ref()?.get_ref() }
+        }
+        "kill" => Action::Kill { node },
+        "return" => Action::Return { node },
+        "pause" => Action::Pause { node },
+        _ => Action::Continue { node },
+    })
+}
+
+fn endpoint(raw: &RawAction, node: &NodeName, topology: &Topology, notes: &Mistakes) -> Option<EndpointId> {
+    let service = raw.service.as_ref()?;
+    let declared = topology.services.iter().find(|s| s.name == *service.get_ref())?;
+    let found = declared.endpoints.iter().find(|e| e.id.node == *node);
+    if found.is_none() {
+        notes.note(service.span(), format!("`{}` has no endpoint on `{node}`", service.get_ref()));
+    }
+    found.map(|e| e.id.clone())
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Up,
+    Killed,
+    Paused,
+}
+
+/// Notes events that do not fit what came before, and those that would take the load's own entry away.
+fn check_states(events: &[Spanned<Event>], topology: &Topology, loads: &[Load], notes: &Mistakes) {
+    let mut states: BTreeMap<&NodeName, State> = BTreeMap::new();
+    for event in events {
+        let (node, needs, becomes) = match &event.get_ref().action {
+            Action::Slow { .. } => continue,
+            Action::Kill { node } => (node, State::Up, State::Killed),
+            Action::Return { node } => (node, State::Killed, State::Up),
+            Action::Pause { node } => (node, State::Up, State::Paused),
+            Action::Continue { node } => (node, State::Paused, State::Up),
+        };
+        let was = states.insert(node, becomes).unwrap_or(State::Up);
+        if was != needs {
+            let word = |s| match s {
+                State::Up => "running",
+                State::Killed => "killed",
+                State::Paused => "paused",
+            };
+            notes.note(
+                event.span(),
+                format!("node `{node}` is {} then; this needs it {}", word(was), word(needs)),
+            );
+        }
+        let entered = loads.iter().find(|l| topology.listener(&l.listener).is_some_and(|i| i.node == *node));
+        if let Some(load) = entered {
+            notes.note_with_help(
+                event.span(),
+                format!("load `{}` enters the mesh at node `{node}`", load.name),
+                Some("its own agent must run: call from another node".into()),
+            );
+        }
+    }
+}
+
+/// The expectations that were written.
+pub(super) fn expectations(
+    raw: &RawScenario,
+    events: &[Spanned<Event>],
+    end: Option<Duration>,
+    notes: &Mistakes,
+) -> Vec<Expectation> {
+    let timeline = Timeline { raw, events, end, notes };
+    let named = raw.expectations.iter().filter_map(|e| Some((e.name.get_ref().clone(), e.check.as_ref()?)));
+    named.filter_map(|(name, raw)| Some(Expectation { name, check: check(raw, &timeline)? })).collect()
+}
+
+fn check(raw: &RawCheck, timeline: &Timeline<'_>) -> Option<Check> {
+    let notes = timeline.notes;
+    Some(match raw {
+        RawCheck::Failed { at_most, except_in_flight_to_killed } => Check::Failed {
+            at_most: given(at_most, 0),
+            except_in_flight_to_killed: given(except_in_flight_to_killed, false),
+        },
+        RawCheck::WrongBytes { at_most } => Check::WrongBytes { at_most: given(at_most, 0) },
+        RawCheck::SlowShare { event, at_least, within: after } => {
+            within(at_least, "at_least", &SHARES, notes);
+            let is_slow = |a: &Action| matches!(a, Action::Slow { .. });
+            let (event, after) = timeline.window(event, "slow", is_slow, after)?;
+            Check::SlowShare { event, at_least: *at_least.as_ref()?.get_ref(), within: after }
+        }
+        RawCheck::DeadPicks { event, at_most, within: after } => {
+            let is_kill = |a: &Action| matches!(a, Action::Kill { .. });
+            let (event, after) = timeline.window(event, "kill", is_kill, after)?;
+            Check::DeadPicks { event, at_most: given(at_most, 0), within: after }
+        }
+        RawCheck::ShareBack { event, at_least, within: after } => {
+            within(at_least, "at_least", &SHARES, notes);
+            let is_return = |a: &Action| matches!(a, Action::Return { .. });
+            let (event, after) = timeline.window(event, "return", is_return, after)?;
+            Check::ShareBack { event, at_least: *at_least.as_ref()?.get_ref(), within: after }
+        }
+        RawCheck::P99 { times_fastest, outside } => {
+            within(times_fastest, "times_fastest", &TIMES, notes);
+            Check::P99 { at_most: *times_fastest.as_ref()?.get_ref(), outside: *outside.as_ref()?.get_ref() }
+        }
+    })
+}
+
+/// What expectations are tied to.
+struct Timeline<'a> {
+    raw: &'a RawScenario,
+    events: &'a [Spanned<Event>],
+    end: Option<Duration>,
+    notes: &'a Mistakes,
+}
+
+impl Timeline<'_> {
+    /// The name of the event that an expectation speaks of, and how long after it the judging begins:
+    /// before the next event, or before the load ends.
+    fn window(
+        &self,
+        event: &Written<String>,
+        kind: &str,
+        fits: impl Fn(&Action) -> bool,
+        after: &Written<Duration>,
+    ) -> Option<(String, Duration)> {
+        let event = event.as_ref()?;
+        let known = names(self.raw.events.iter().map(|e| &e.name));
+        if !known.contains(&event.get_ref().as_str()) {
+            unknown("event", event.get_ref(), &known, event.span(), self.notes);
+        }
+        let at = self.events.iter().position(|e| e.get_ref().name == *event.get_ref())?;
+        let found = self.events[at].get_ref();
+        if !fits(&found.action) {
+            self.notes.note(event.span(), format!("event `{}` is not a `{kind}`", found.name));
+            return None;
+        }
+        let after = after.as_ref()?;
+        let until = self.events.get(at + 1).map(|next| next.get_ref().at).or(self.end);
+        if let Some(until) = until
+            && found.at + *after.get_ref() >= until
+        {
+            self.notes.note(
+                after.span(),
+                format!("no time is left to judge: {:?} after the event is past {until:?}", after.get_ref()),
+            );
+        }
+        Some((event.get_ref().clone(), *after.get_ref()))
+    }
+}

@@ -1,0 +1,158 @@
+//! Nodes, services, endpoints and listeners: who exists, and that everything named does.
+
+use std::collections::BTreeMap;
+
+use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
+use toml::Spanned;
+
+use super::{Names, given, unknown};
+use crate::file::mistakes::Mistakes;
+use crate::file::tables::{RawScenario, RawService, Written};
+use crate::scenario::{Behaviour, Endpoint, Listener, Node, Service, Topology};
+
+/// The most agents on one machine: each is a process, and beyond this the machine is what is measured.
+const MAX_NODES: usize = 64;
+/// The most endpoints: each is a process, too.
+const MAX_ENDPOINTS: usize = 256;
+/// The largest latency of an endpoint: half of the default timeout of a request.
+const MAX_LATENCY: std::time::Duration = std::time::Duration::from_millis(7500);
+
+/// The topology that was written; mistakes are noted either way.
+pub(super) fn check(raw: &RawScenario, mistakes: &Mistakes) -> Option<Topology> {
+    let nodes = nodes(raw, mistakes);
+    let services = services(raw, &nodes, mistakes);
+    let listeners = listeners(raw, &nodes, &services, mistakes);
+    let topology = Topology { nodes, services, listeners };
+    for (node, written) in topology.nodes.iter().zip(raw.nodes.iter().filter_map(|n| n.name.as_ref())) {
+        if topology.grants(&node.name).is_empty() {
+            mistakes.note(
+                written.span(),
+                format!(
+                    "node `{}` has neither an endpoint nor a listener; give it one, or leave it out",
+                    node.name
+                ),
+            );
+        }
+    }
+    (!topology.nodes.is_empty()).then_some(topology)
+}
+
+fn nodes(raw: &RawScenario, mistakes: &Mistakes) -> Vec<Node> {
+    if raw.nodes.is_empty() {
+        mistakes.note(0..0, "the file has no [[node]]");
+    }
+    let mut names = Names::new("node", mistakes);
+    for (index, node) in raw.nodes.iter().enumerate() {
+        names.declare(&node.name);
+        if let Some(name) = &node.name
+            && index == MAX_NODES
+        {
+            mistakes.note(name.span(), format!("more than {MAX_NODES} nodes do not run on one machine"));
+        }
+    }
+    let named = raw.nodes.iter().filter_map(|n| Some((n.name.as_ref()?.get_ref().clone(), n)));
+    named.map(|(name, n)| Node { name, zone: n.zone.as_ref().map(|z| z.get_ref().clone()) }).collect()
+}
+
+fn services(raw: &RawScenario, nodes: &[Node], mistakes: &Mistakes) -> Vec<Service> {
+    let mut names = Names::new("service", mistakes);
+    let mut places = Places::default();
+    let mut services = Vec::new();
+    for written in &raw.services {
+        names.declare(&written.name);
+        let endpoints = endpoints(written, nodes, &mut places, mistakes);
+        if let Some(name) = &written.name {
+            let behaviour = given(&written.behaviour, Behaviour::EchoId);
+            services.push(Service { name: name.get_ref().clone(), behaviour, endpoints });
+        }
+    }
+    if places.count > MAX_ENDPOINTS {
+        mistakes.note(0..0, format!("{} endpoints are more than {MAX_ENDPOINTS}", places.count));
+    }
+    services
+}
+
+/// The next free place on each node.
+#[derive(Default)]
+struct Places {
+    next: BTreeMap<NodeName, u16>,
+    count: usize,
+}
+
+impl Places {
+    fn take(&mut self, node: &NodeName) -> EndpointId {
+        let next = self.next.entry(node.clone()).or_default();
+        let id = EndpointId { node: node.clone(), slot: *next };
+        *next = next.saturating_add(1);
+        self.count += 1;
+        id
+    }
+}
+
+fn endpoints(raw: &RawService, nodes: &[Node], places: &mut Places, notes: &Mistakes) -> Vec<Endpoint> {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    if raw.endpoints.is_empty() {
+        notes.note(raw.span.clone(), "[[service]] needs at least one `endpoint`");
+    }
+    for written in &raw.endpoints {
+        super::within(&written.latency, "latency", &(std::time::Duration::ZERO..=MAX_LATENCY), notes);
+        check_node(&written.node, nodes, notes);
+        let Some(node) = &written.node else { continue };
+        if endpoints.iter().any(|e| e.id.node == *node.get_ref()) {
+            notes.note(
+                node.span(),
+                format!("the service has an endpoint on `{}` already; one on each node", node.get_ref()),
+            );
+        }
+        let latency = given(&written.latency, std::time::Duration::ZERO);
+        endpoints.push(Endpoint { id: places.take(node.get_ref()), latency });
+    }
+    endpoints
+}
+
+fn listeners(raw: &RawScenario, nodes: &[Node], services: &[Service], notes: &Mistakes) -> Vec<Listener> {
+    let mut names = Names::new("listener", notes);
+    let mut listeners = Vec::new();
+    for written in &raw.listeners {
+        names.declare(&written.name);
+        check_node(&written.node, nodes, notes);
+        check_service(&written.service, services, notes);
+        if let (Some(name), Some(node), Some(service), Some(speaks_for)) =
+            (&written.name, &written.node, &written.service, &written.speaks_for)
+        {
+            listeners.push(Listener {
+                name: name.get_ref().clone(),
+                node: node.get_ref().clone(),
+                service: service.get_ref().clone(),
+                speaks_for: speaks_for.get_ref().clone(),
+            });
+        }
+    }
+    listeners
+}
+
+/// Notes a node that is not declared.
+pub(super) fn check_node(node: &Written<NodeName>, nodes: &[Node], notes: &Mistakes) {
+    let known: Vec<_> = nodes.iter().map(|n| n.name.as_str()).collect();
+    check_name("node", node.as_ref(), &known, notes, NodeName::as_str);
+}
+
+/// Notes a service that is not declared.
+pub(super) fn check_service(service: &Written<ServiceName>, services: &[Service], notes: &Mistakes) {
+    let known: Vec<_> = services.iter().map(|s| s.name.as_str()).collect();
+    check_name("service", service.as_ref(), &known, notes, ServiceName::as_str);
+}
+
+fn check_name<T>(
+    what: &str,
+    name: Option<&Spanned<T>>,
+    known: &[&str],
+    notes: &Mistakes,
+    text: fn(&T) -> &str,
+) {
+    if let Some(name) = name
+        && !known.contains(&text(name.get_ref()))
+    {
+        unknown(what, text(name.get_ref()), known, name.span(), notes);
+    }
+}

@@ -1,0 +1,231 @@
+use std::time::Duration;
+
+use super::*;
+use crate::scenario::{Action, Behaviour, Check, Connections};
+
+const GOOD: &str = r#"
+[scenario]
+name = "small"
+seed = 7
+
+[[node]]
+name = "n1"
+[[node]]
+name = "n2"
+zone = "b"
+
+[[service]]
+name = "orders"
+endpoint = [{ node = "n1", latency = "10ms" }, { node = "n2" }]
+
+[[listener]]
+name = "shop"
+node = "n1"
+service = "orders"
+as = "web"
+
+[[load]]
+name = "requests"
+listener = "shop"
+rate = 100
+duration = "20s"
+connections = 4
+payload = [1, 2]
+
+[[event]]
+name = "killed"
+at = "5s"
+kill = { node = "n2" }
+[[event]]
+name = "back"
+at = "9s"
+return = { node = "n2" }
+[[event]]
+name = "slower"
+at = "1s"
+slow = { service = "orders", node = "n1", by = "100ms" }
+
+[expect.failed]
+except_in_flight_to_killed = true
+[expect.none_dead]
+check = "dead_picks"
+event = "killed"
+within = "1s"
+[expect.p99]
+times_fastest = 3
+outside = "2s"
+"#;
+
+/// What is wrong with the good file after a change of it: `line:column message; help`.
+fn mistakes(from: &str, to: &str) -> Vec<String> {
+    assert!(GOOD.contains(from), "{from}");
+    let invalid = parse("s.toml", &GOOD.replacen(from, to, 1)).expect_err("a mistake");
+    let shown = |m: &Mistake| {
+        let help = m.help.as_ref().map_or(String::new(), |h| format!("; {h}"));
+        format!("{}:{} {}{help}", m.line, m.column, m.message)
+    };
+    invalid.mistakes.iter().map(shown).collect()
+}
+
+/// Where a line stands in the good file, counted from 1.
+fn line_of(line: &str) -> usize {
+    GOOD.lines().position(|l| l == line).unwrap() + 1
+}
+
+#[test]
+fn a_good_file_says_what_it_means() {
+    let scenario = parse("s.toml", GOOD).unwrap();
+
+    assert_eq!((scenario.name.as_str(), scenario.seed), ("small", 7));
+    let service = &scenario.topology.services[0];
+    assert_eq!(service.behaviour, Behaviour::EchoId);
+    assert_eq!(service.endpoints[0].id.to_string(), "n1/0");
+    assert_eq!(service.endpoints[0].latency, Duration::from_millis(10));
+    let load = &scenario.loads[0];
+    assert_eq!((load.connections, load.payload, load.requests()), (Connections::Kept(4), (1, 2), 2000));
+    let names: Vec<_> = scenario.events.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(names, ["slower", "killed", "back"], "events are in order of time");
+    assert!(matches!(&scenario.events[1].action, Action::Kill { node } if node.as_str() == "n2"));
+    let checks: Vec<_> = scenario.expectations.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(checks, ["failed", "none_dead", "p99"], "expectations are in the order of the file");
+    assert!(matches!(scenario.expectations[1].check, Check::DeadPicks { at_most: 0, .. }));
+}
+
+#[test]
+fn the_scenarios_of_the_catalog_are_valid() {
+    let catalog = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(catalog).unwrap().map(|entry| entry.unwrap().path());
+    let scenarios: Vec<_> = files
+        .filter(|f| f.extension().is_some_and(|e| e == "toml") && f.file_name().unwrap() != "Cargo.toml")
+        .collect();
+
+    assert!(!scenarios.is_empty());
+    for file in scenarios {
+        load(&file).unwrap();
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_their_places() {
+    let text = GOOD
+        .replace("seed = 7", "sed = 7")
+        .replace("rate = 100", "rate = \"fast\"")
+        .replace("as = \"web\"\n", "")
+        .replace("at = \"9s\"", "at = \"soon\"");
+
+    let invalid = parse("s.toml", &text).unwrap_err();
+
+    let told: Vec<_> = invalid.mistakes.iter().map(|m| m.message.as_str()).collect();
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert!(told[0].contains("has no key `sed`"));
+    assert!(told[1].contains("[[listener]] needs `as`"));
+    assert!(told[2].contains("`rate`: expected a number"));
+    assert!(told[3].contains("`soon` is not a time"));
+    assert!(invalid.to_string().contains("s.toml:4:1: "), "{invalid}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
+    assert_eq!(mistakes("seed = 7", "sed = 7"), ["4:1 `scenario` has no key `sed`; did you mean `seed`?"]);
+    let line = line_of("as = \"web\"") + 1;
+    assert_eq!(
+        mistakes("as = \"web\"", "as = \"web\"\nport = 1"),
+        [format!("{line}:1 [[listener]] has no key `port`; it may have `name`, `node`, `service`, `as`")]
+    );
+}
+
+#[test]
+fn an_unknown_check_is_one_mistake() {
+    let told = mistakes("[expect.p99]", "[expect.p98]");
+
+    let line = line_of("[expect.p99]");
+    assert_eq!(told, [format!("{line}:9 `p98` is not a check; did you mean `p99`?")]);
+}
+
+#[test]
+fn a_name_that_nothing_has_is_refused() {
+    let cases = [
+        ("node = \"n1\", latency", "node = \"n9\", latency", "node `n9` is not declared"),
+        ("service = \"orders\"\nas", "service = \"order\"\nas", "service `order` is not declared"),
+        ("listener = \"shop\"", "listener = \"shops\"", "listener `shops` is not declared"),
+        ("kill = { node = \"n2\" }", "kill = { node = \"n3\" }", "node `n3` is not declared"),
+        ("event = \"killed\"", "event = \"kiled\"", "event `kiled` is not declared"),
+    ];
+    for (from, to, message) in cases {
+        let told = mistakes(from, to);
+        assert!(told.iter().any(|m| m.contains(message) && m.contains("did you mean")), "{told:#?}");
+    }
+}
+
+#[test]
+fn events_that_can_not_happen_are_refused() {
+    let cases = [
+        ("at = \"5s\"", "at = \"10s\"", "node `n2` is running then; this needs it killed"),
+        ("kill = { node = \"n2\" }", "pause = { node = \"n2\" }", "node `n2` is paused then"),
+        ("at = \"9s\"", "at = \"20s\"", "nothing is measured any more"),
+        ("kill = { node = \"n2\" }", "kill = { node = \"n1\" }", "enters the mesh at node `n1`"),
+        ("kill = { node = \"n2\" }", "", "exactly one of"),
+        ("node = \"n1\", by", "node = \"n2\", by", "nothing"),
+    ];
+    for (from, to, message) in &cases[..5] {
+        let told = mistakes(from, to);
+        assert!(told.iter().any(|m| m.contains(message)), "{message}: {told:#?}");
+    }
+    let (from, to, _) = cases[5];
+    assert!(parse("s.toml", &GOOD.replacen(from, to, 1)).is_ok(), "n2 has an endpoint, too");
+}
+
+#[test]
+fn numbers_outside_their_limits_are_refused() {
+    let cases = [
+        ("rate = 100", "rate = 0", "`rate` must be from 0.1 to 20000"),
+        ("duration = \"20s\"", "duration = \"2h\"", "`duration` must be from"),
+        ("payload = [1, 2]", "payload = [2, 1]", "least <= most"),
+        ("payload = [1, 2]", "payload = 2000000", "least <= most"),
+        ("connections = 4", "connections = 0", "expected 1 to 65535"),
+        ("times_fastest = 3", "times_fastest = 0.5", "`times_fastest` must be from 1 to 1000"),
+        ("latency = \"10ms\"", "latency = \"1m\"", "`latency` must be from"),
+        ("within = \"1s\"", "within = \"4s\"", "no time is left to judge"),
+    ];
+    for (from, to, message) in cases {
+        let told = mistakes(from, to);
+        assert!(told.iter().any(|m| m.contains(message)), "{message}: {told:#?}");
+    }
+}
+
+#[test]
+fn what_is_declared_twice_or_for_nothing_is_refused() {
+    let cases = [
+        ("name = \"n2\"\nzone", "name = \"n1\"\nzone", "node `n1` is declared twice"),
+        ("name = \"back\"", "name = \"killed\"", "event `killed` is declared twice"),
+        ("{ node = \"n2\" }]", "{ node = \"n1\" }]", "has an endpoint on `n1` already"),
+        (", { node = \"n2\" }]", "]", "node `n2` has neither"),
+    ];
+    for (from, to, message) in cases {
+        let told = mistakes(from, to);
+        assert!(told.iter().any(|m| m.contains(message)), "{message}: {told:#?}");
+    }
+}
+
+#[test]
+fn a_load_calls_only_what_it_can_check() {
+    let told = mistakes("name = \"orders\"", "name = \"orders\"\nbehaviour = \"http\"");
+
+    assert!(told[0].contains("behaves as `http`, which a load can't check"), "{told:?}");
+}
+
+#[test]
+fn text_that_is_no_toml_is_refused_at_its_place() {
+    let invalid = parse("s.toml", "[scenario\nname = \"x\"\n").unwrap_err();
+
+    assert_eq!(invalid.mistakes[0].line, 1);
+}
+
+#[test]
+fn an_empty_file_says_what_it_lacks() {
+    let told = parse("s.toml", "").unwrap_err().to_string();
+
+    for lack in ["`scenario`", "[[node]]", "[[load]]"] {
+        assert!(told.contains(lack), "{told}");
+    }
+}

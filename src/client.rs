@@ -1,0 +1,156 @@
+//! The controller's API, as commands call it: found through the controller's state directory, or told by
+//! address and token file. Every error says what to look at next.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sinew_api::Secret;
+use sinew_api::status::Problem;
+use sinew_controller::Ports;
+use tokio::net::TcpStream;
+
+/// How long one call may take; the controller answers from memory.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer that is read: the status of some thousand nodes.
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
+
+/// Which controller to ask.
+#[derive(Debug, Args)]
+pub struct ApiArgs {
+    /// The controller's state directory; its API and admin token are found there
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/sinew/controller", env = "SINEW_STATE")]
+    state: PathBuf,
+    /// The address of the controller's API, instead of what the state directory says
+    #[arg(long, value_name = "ADDRESS", env = "SINEW_API")]
+    api: Option<SocketAddr>,
+    /// The file with the admin token, instead of the one in the state directory
+    #[arg(long, value_name = "FILE", env = "SINEW_ADMIN_TOKEN")]
+    admin_token: Option<PathBuf>,
+}
+
+/// A controller's API.
+#[derive(Debug)]
+pub struct Client {
+    address: SocketAddr,
+    token: Secret,
+}
+
+impl Client {
+    /// Finds the API.
+    ///
+    /// # Errors
+    /// When no controller keeps its state where `args` say, or its files may not be read.
+    pub fn find(args: &ApiArgs) -> anyhow::Result<Self> {
+        let address = match args.api {
+            Some(address) => address,
+            None => ports(&args.state)?.api,
+        };
+        let default = args.state.join("admin.token");
+        let file = args.admin_token.as_deref().unwrap_or(&default);
+        let token = read(file, "the admin token", "pass the controller's own with --state or --admin-token")?;
+        Ok(Self { address, token: Secret::new(token.trim().to_owned()) })
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// When the controller can't be reached, or refuses.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.call(Method::GET, path, Vec::new())
+    }
+
+    /// Asks for something to be made.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.call(Method::POST, path, serde_json::to_vec(body)?)
+    }
+
+    fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<T> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.address.to_string())
+            .header(AUTHORIZATION, format!("Bearer {}", self.token.expose()))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .context("the admin token holds characters that no token has; is it the right file?")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let answer = runtime.block_on(async { tokio::time::timeout(CALL_TIMEOUT, self.ask(request)).await });
+        let (status, body) = match answer {
+            Ok(answer) => answer?,
+            Err(_) => {
+                bail!("the controller at {} did not answer in {CALL_TIMEOUT:?}; is it stopped?", self.address)
+            }
+        };
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .with_context(|| format!("the answer of {} is not what this version expects", self.address));
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => bail!("{}", problem.error),
+            Err(_) => bail!("{} answers {status}; is that a controller's API?", self.address),
+        }
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
+        let address = self.address;
+        let stream = TcpStream::connect(address).await.with_context(|| {
+            format!(
+                "no controller answers at {address}: is it running? Its state directory says where it listened \
+                 last (ports.json); look at its log, or pass --state or --api"
+            )
+        })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let answer = async {
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+            let body = body.map_err(|e| anyhow::anyhow!("reading the answer of {address}: {e}"))?;
+            Ok((status, body.to_bytes()))
+        };
+        tokio::pin!(answer);
+        // The connection's own future must run beside the question; when it ends first, the answer still
+        // says what became of it.
+        tokio::select! {
+            answer = &mut answer => answer,
+            _ = connection => answer.await,
+        }
+    }
+}
+
+/// Where the controller of this state directory listens.
+fn ports(state: &Path) -> anyhow::Result<Ports> {
+    let file = state.join(Ports::FILE);
+    let text = read(
+        &file,
+        "where the controller listens",
+        "is a controller running with this state directory? Pass --state DIR, or --api and --admin-token",
+    )?;
+    serde_json::from_str(&text).with_context(|| {
+        format!("{} is not what a controller writes; restart the controller", file.display())
+    })
+}
+
+fn read(file: &Path, what: &str, hint: &str) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => "only the user who runs the controller may read it; use sudo",
+            _ => hint,
+        };
+        anyhow::anyhow!("reading {what} from {}: {error}; {hint}", file.display())
+    })
+}

@@ -1,0 +1,227 @@
+//! A controller and its nodes, told what to do by name.
+//!
+//! The directory holds `controller/` and one directory a node, each with configuration, state and log.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use sinew_scenarios::process::{self, Process};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::node::{Node, NodePlan, NodePorts, SINEW, start, version};
+use super::{http_get, now_us, until};
+
+/// A mesh of real processes. Dropping it ends them and removes their files.
+#[derive(Debug)]
+pub struct Mesh {
+    // Fields are dropped in this order.
+    pub(super) nodes: BTreeMap<String, Node>,
+    /// None while it is down.
+    controller: Option<Process>,
+    ports: ControllerPorts,
+    dir: TempDir,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct ControllerPorts {
+    control: SocketAddr,
+    api: SocketAddr,
+}
+
+impl Mesh {
+    /// Starts a controller, and no node yet. The default policy allows every call.
+    pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with more lines for `[controller]`, e.g. `default_policy = "deny"`.
+    pub async fn start_with(settings: &str) -> Self {
+        let dir = TempDir::with_prefix("sinew-test-").expect("a temporary directory can be made");
+        fs::create_dir(dir.path().join("controller")).expect("the temporary directory takes directories");
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let ports = ControllerPorts { control: any, api: any };
+        let mut mesh = Self { nodes: BTreeMap::new(), controller: None, ports, dir };
+        mesh.write_controller(settings);
+        mesh.start_controller().await;
+        // A controller that returns is where its nodes look for it.
+        mesh.write_controller(settings);
+        mesh
+    }
+
+    /// Makes a token, starts a node with it, and waits until the node is ready. That others know of it
+    /// takes a moment longer: [`Mesh::settled`].
+    pub async fn add(&mut self, plan: NodePlan) {
+        let token = self.token(&plan.name, &plan.grants()).await;
+        let dir = self.dir.path().join(&plan.name);
+        let name = plan.name.clone();
+        let mut node = Node::write(plan, dir, &token);
+        node.start().await;
+        self.nodes.insert(name, node);
+    }
+
+    /// The text of a new token.
+    pub async fn token(&self, node: &str, services: &[&str]) -> String {
+        let mut command = Command::new(SINEW);
+        command.args(["token", "create", "--node", node, "--state"]).arg(self.controller_state());
+        for service in services {
+            command.args(["--service", service]);
+        }
+        let output = command.output().await.expect("the program runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`sinew token create` failed: {errors}{}", self.controller_log());
+        String::from_utf8(output.stdout).expect("a token is text").trim().to_owned()
+    }
+
+    /// Where the application of `node` connects to call `service`.
+    pub fn listener(&self, node: &str, service: &str) -> SocketAddr {
+        let found = self.ports(node).listener_of(service);
+        found.unwrap_or_else(|| panic!("node {node} has no [[listen]] for {service}"))
+    }
+
+    /// What a node has bound.
+    pub fn ports(&self, node: &str) -> &NodePorts {
+        self.node(node).ports()
+    }
+
+    /// The process id of a node that runs.
+    pub fn pid(&self, node: &str) -> u32 {
+        self.node(node).process.as_ref().unwrap_or_else(|| panic!("node {node} is down")).pid()
+    }
+
+    /// SIGKILL. The node is gone when this returns; yields the moment just before, by the access logs' clock.
+    pub async fn kill(&mut self, node: &str) -> u64 {
+        let node = self.node_mut(node);
+        let Some(mut process) = node.process.take() else { node.fail("it is down already") };
+        let before_us = now_us();
+        process.kill().await.unwrap_or_else(|error| node.fail(&error.to_string()));
+        before_us
+    }
+
+    /// SIGSTOP, and waits until every thread of the node has stopped.
+    pub async fn pause(&mut self, node: &str) {
+        self.signal(node, Signal::SIGSTOP);
+        let stat = format!("/proc/{}/stat", self.pid(node));
+        let stopped = until("the node to stop", || async {
+            let text = fs::read_to_string(&stat).map_err(|error| error.to_string())?;
+            let state = text.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            if state == Some('T') { Ok(()) } else { Err(format!("its state is {state:?}")) }
+        });
+        stopped.await.unwrap_or_else(|why| self.node(node).fail(&why));
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, node: &str) {
+        self.signal(node, Signal::SIGCONT);
+    }
+
+    /// SIGTERM. The node has closed what it had and ended when this returns.
+    pub async fn stop(&mut self, node: &str) {
+        let node = self.node_mut(node);
+        let Some(process) = node.process.take() else { node.fail("it is down already") };
+        if !process.stop().await {
+            node.fail("it did not end when told to");
+        }
+    }
+
+    /// Starts a node that is down, with the state and the ports that it had, and waits until it is ready.
+    pub async fn restart(&mut self, node: &str) {
+        let node = self.node_mut(node);
+        assert!(node.process.is_none(), "node {} runs", node.plan.name);
+        node.start().await;
+    }
+
+    /// SIGKILL for the controller.
+    pub async fn kill_controller(&mut self) {
+        let mut process = self.controller.take().expect("the controller runs");
+        process.kill().await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Starts the controller, with the state that it had.
+    pub async fn start_controller(&mut self) {
+        assert!(self.controller.is_none(), "the controller runs");
+        let dir = self.dir.path().join("controller");
+        let file = dir.join("state/ports.json");
+        let before = version(&file);
+        let args = vec!["controller".into(), "--config".into(), dir.join("controller.toml").into()];
+        let mut process = start("controller", args, dir.join("controller.log"));
+        let ready = until("the controller to listen", || async {
+            if version(&file) == before {
+                return Err("its ports.json is not written yet".to_owned());
+            }
+            let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+            let ports: ControllerPorts = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            http_get(ports.api, "/readyz", None).await.map(|_| ports)
+        });
+        let ready = tokio::select! {
+            ready = ready => ready,
+            ended = process.unexpected_end() => Err(ended.to_string()),
+        };
+        self.ports = ready.unwrap_or_else(|why| panic!("controller: {why}\n{}", process.log_tail()));
+        self.controller = Some(process);
+    }
+
+    /// Where nodes reach the controller, UDP.
+    pub fn controller_address(&self) -> SocketAddr {
+        self.ports.control
+    }
+
+    /// The controller's HTTP API.
+    pub fn api_address(&self) -> SocketAddr {
+        self.ports.api
+    }
+
+    /// The controller's state directory: authority, admin token.
+    pub fn controller_state(&self) -> PathBuf {
+        self.dir.path().join("controller/state")
+    }
+
+    /// The end of the controller's log.
+    pub fn controller_log(&self) -> String {
+        process::tail(&self.dir.path().join("controller/controller.log"))
+    }
+
+    /// The directory of a node: `node.toml`, `node.log`, `access.log`, `token`, `state/`.
+    pub fn node_dir(&self, node: &str) -> &Path {
+        &self.node(node).dir
+    }
+
+    /// All that a node has logged since it was first started.
+    pub fn log(&self, node: &str) -> String {
+        fs::read_to_string(self.node_dir(node).join("node.log")).expect("a node that was started has a log")
+    }
+
+    fn write_controller(&self, settings: &str) {
+        let ControllerPorts { control, api } = self.ports;
+        let state = self.controller_state();
+        let text = format!(
+            "[controller]\nstate = {state:?}\ntrust_domain = \"test.local\"\nlisten = \"{control}\"\napi = \"{api}\"\n{settings}\n"
+        );
+        let file = self.dir.path().join("controller/controller.toml");
+        fs::write(file, text).expect("the temporary directory takes files");
+    }
+
+    fn signal(&mut self, node: &str, signal: Signal) {
+        let node = self.node_mut(node);
+        let Some(process) = node.process.as_mut() else { node.fail("it is down") };
+        if let Err(error) = process.signal(signal) {
+            panic!("{error}");
+        }
+    }
+
+    pub(super) fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.process.is_some())
+    }
+
+    pub(super) fn node(&self, name: &str) -> &Node {
+        self.nodes.get(name).unwrap_or_else(|| panic!("no node {name} was added"))
+    }
+
+    fn node_mut(&mut self, name: &str) -> &mut Node {
+        self.nodes.get_mut(name).unwrap_or_else(|| panic!("no node {name} was added"))
+    }
+}

@@ -1,0 +1,243 @@
+//! One node: what its configuration says, and the process that runs by it.
+//!
+//! A plan leaves every port open. What was bound is written back once the node is ready, so that a node
+//! that returns listens where it listened before. Its data sockets return by themselves: a node tries the
+//! ones of its last run first.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sinew_scenarios::process::{self, Launch, Process};
+
+use super::{http_get, until};
+
+/// The program under test.
+pub(super) const SINEW: &str = env!("CARGO_BIN_EXE_sinew");
+
+/// What a node shall be.
+#[derive(Debug, Clone)]
+pub struct NodePlan {
+    pub(super) name: String,
+    settings: Vec<(String, String)>,
+    pub(super) listens: Vec<(String, String)>,
+    pub(super) serves: Vec<(String, SocketAddr)>,
+    pub(super) extra_grants: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl NodePlan {
+    /// A node that neither calls nor serves yet: two shards, every port free to choose.
+    pub fn new(name: &str) -> Self {
+        let any = "\"127.0.0.1:0\"";
+        let settings = [("data", any), ("admin", any), ("shards", "2")];
+        Self {
+            name: name.into(),
+            settings: settings.map(|(key, value)| (key.into(), value.into())).into(),
+            listens: Vec::new(),
+            serves: Vec::new(),
+            extra_grants: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// A `[[serve]]`; the service is granted by the token.
+    pub fn serve(mut self, service: &str, address: SocketAddr) -> Self {
+        self.serves.push((service.into(), address));
+        self
+    }
+
+    /// A `[[listen]]` for calls of `service` that speaks for `source`, which the token grants.
+    pub fn listen(mut self, service: &str, source: &str) -> Self {
+        self.listens.push((service.into(), source.into()));
+        self
+    }
+
+    /// One more service in the token.
+    pub fn grant(mut self, service: &str) -> Self {
+        self.extra_grants.push(service.into());
+        self
+    }
+
+    /// A key of `[node]` with its value as TOML: `set("dead_after", "\"2s\"")`.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.retain(|(known, _)| known != key);
+        self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// Switches a mechanism off: `failover`, `latency` or `probation`.
+    pub fn without(mut self, mechanism: &str) -> Self {
+        self.arguments.extend(["--without".into(), mechanism.into()]);
+        self
+    }
+
+    /// Services that the token must name, each once.
+    pub(super) fn grants(&self) -> Vec<&str> {
+        let listens = self.listens.iter().map(|(_, source)| source);
+        let serves = self.serves.iter().map(|(service, _)| service);
+        let mut all: Vec<_> = listens.chain(serves).chain(&self.extra_grants).map(String::as_str).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The configuration; with `ports`, what was bound in place of what was asked for.
+    fn toml(&self, dir: &Path, ports: Option<&NodePorts>) -> String {
+        let mut text = format!(
+            "[node]\nstate = {:?}\naccess_log = {:?}\ntoken_file = {:?}\n",
+            dir.join("state"),
+            dir.join("access.log"),
+            dir.join("token")
+        );
+        for (key, value) in &self.settings {
+            let _ = match ports.and_then(|ports| ports.admin).filter(|_| key == "admin") {
+                Some(admin) => writeln!(text, "admin = \"{admin}\""),
+                None => writeln!(text, "{key} = {value}"),
+            };
+        }
+        for (service, source) in &self.listens {
+            let address = ports.and_then(|ports| ports.listener(service, source));
+            let address = address.map_or("127.0.0.1:0".into(), |bound| bound.to_string());
+            let _ =
+                write!(text, "\n[[listen]]\nservice = {service:?}\nas = {source:?}\naddress = {address:?}\n");
+        }
+        for (service, address) in &self.serves {
+            let _ = write!(text, "\n[[serve]]\nservice = {service:?}\naddress = \"{address}\"\n");
+        }
+        text
+    }
+}
+
+/// What a node has bound: its `ports.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodePorts {
+    /// Its data sockets, one a shard.
+    pub data: Vec<SocketAddr>,
+    /// Its pages for operators.
+    pub admin: Option<SocketAddr>,
+    listen: Vec<ListenPort>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ListenPort {
+    service: String,
+    #[serde(rename = "as")]
+    source: Option<String>,
+    address: SocketAddr,
+}
+
+impl NodePorts {
+    /// Where calls of `service` by `source` enter.
+    fn listener(&self, service: &str, source: &str) -> Option<SocketAddr> {
+        let same =
+            |l: &&ListenPort| l.service == service && l.source.as_deref().is_none_or(|own| own == source);
+        self.listen.iter().find(same).map(|found| found.address)
+    }
+
+    /// Where calls of `service` enter, whoever calls.
+    pub(super) fn listener_of(&self, service: &str) -> Option<SocketAddr> {
+        self.listen.iter().find(|l| l.service == service).map(|found| found.address)
+    }
+}
+
+/// A node of a mesh, whether it runs or not.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) plan: NodePlan,
+    pub(super) dir: PathBuf,
+    /// None before it is ready for the first time.
+    pub(super) ports: Option<NodePorts>,
+    /// None while it is down.
+    pub(super) process: Option<Process>,
+}
+
+impl Node {
+    /// Writes the token and the configuration.
+    pub(super) fn write(plan: NodePlan, dir: PathBuf, token: &str) -> Self {
+        fs::create_dir_all(&dir).expect("the temporary directory takes directories");
+        fs::write(dir.join("token"), token).expect("the temporary directory takes files");
+        let node = Self { plan, dir, ports: None, process: None };
+        node.write_config();
+        node
+    }
+
+    fn write_config(&self) {
+        let text = self.plan.toml(&self.dir, self.ports.as_ref());
+        fs::write(self.config(), text).expect("the temporary directory takes files");
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.join("node.toml")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("node.log")
+    }
+
+    fn ports_file(&self) -> PathBuf {
+        self.dir.join("state/ports.json")
+    }
+
+    /// Starts the process and waits until it is ready: joined, listening, with a snapshot in use.
+    pub(super) async fn start(&mut self) {
+        // The file of an earlier run stays where it is: the node reads its data sockets from it.
+        let before = version(&self.ports_file());
+        let mut args = vec!["node".into(), "--config".into(), self.config().into()];
+        args.extend(self.plan.arguments.iter().map(Into::into));
+        let process =
+            self.process.insert(start(&format!("node {}", self.plan.name), args, self.dir.join("node.log")));
+        let file = self.dir.join("state/ports.json");
+        let ready = until("the node to be ready", || async {
+            if version(&file) == before {
+                return Err("its ports.json is not written yet".to_owned());
+            }
+            let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+            let ports: NodePorts = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            match ports.admin {
+                None => Ok(ports),
+                Some(admin) => match http_get(admin, "/readyz", None).await? {
+                    (200, _) => Ok(ports),
+                    (code, body) => Err(format!("/readyz answers {code}: {body}")),
+                },
+            }
+        });
+        let ready = tokio::select! {
+            ready = ready => ready,
+            ended = process.unexpected_end() => Err(ended.to_string()),
+        };
+        let ports = ready.unwrap_or_else(|why| self.fail(&why));
+        self.ports = Some(ports);
+        self.write_config();
+    }
+
+    /// What it has bound.
+    pub(super) fn ports(&self) -> &NodePorts {
+        self.ports.as_ref().expect("a node of a mesh has been ready once")
+    }
+
+    /// The end of its log.
+    pub(super) fn log_tail(&self) -> String {
+        process::tail(&self.log())
+    }
+
+    /// Panics with the end of its log.
+    pub(super) fn fail(&self, why: &str) -> ! {
+        panic!("node {}: {why}\n--- the end of its log:\n{}", self.plan.name, self.log_tail())
+    }
+}
+
+/// Starts the program under test; it ends with the thread that calls this.
+pub(super) fn start(name: &str, args: Vec<std::ffi::OsString>, log: PathBuf) -> Process {
+    let leash = Some(SINEW.into());
+    let launch = Launch { name: name.into(), program: SINEW.into(), args, log, piped: false, leash };
+    Process::start(&launch).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Tells one writing of a file from the next.
+pub(super) fn version(file: &Path) -> Option<(u64, i64, i64)> {
+    fs::metadata(file).ok().map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
+}
