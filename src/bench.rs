@@ -19,12 +19,12 @@ const MISSED: u8 = 79;
 
 /// What to rehearse, and where the results go.
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// The scenario
     #[arg(value_name = "FILE", env = "SINEW_BENCH_FILE")]
     file: PathBuf,
     /// What is printed to standard output
-    #[arg(short, long, value_enum, default_value_t = Output::Table, env = "SINEW_OUTPUT")]
+    #[arg(short, long, value_enum, default_value_t = Output::Table, env = "SINEW_BENCH_OUTPUT")]
     output: Output,
     /// Also write the report as JSON to this file
     #[arg(long, value_name = "FILE", env = "SINEW_BENCH_JSON")]
@@ -50,7 +50,7 @@ enum Output {
 ///
 /// # Errors
 /// When the scenario can't be run. An expectation that was not met is exit code 79, not an error.
-pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let scenario = match file::load(&args.file) {
         Ok(scenario) => scenario,
         Err(FileError::Invalid(mistakes)) => {

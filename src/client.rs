@@ -28,7 +28,7 @@ const ANSWER_MAX: usize = 64 * 1024 * 1024;
 
 /// Which controller to ask.
 #[derive(Debug, Args)]
-pub struct ApiArgs {
+pub(crate) struct ApiArgs {
     /// The controller's state directory; its API and admin token are found there
     #[arg(long, value_name = "DIR", default_value = "/var/lib/sinew/controller", env = "SINEW_STATE")]
     state: PathBuf,
@@ -42,7 +42,7 @@ pub struct ApiArgs {
 
 /// A controller's API.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     token: Secret,
 }
@@ -52,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// When no controller keeps its state where `args` say, or its files may not be read.
-    pub fn find(args: &ApiArgs) -> anyhow::Result<Self> {
+    pub(crate) fn find(args: &ApiArgs) -> anyhow::Result<Self> {
         let address = match args.api {
             Some(address) => address,
             None => ports(&args.state)?.api,
@@ -67,7 +67,7 @@ impl Client {
     ///
     /// # Errors
     /// When the controller can't be reached, or refuses.
-    pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.call(Method::GET, path, Vec::new())
     }
 
@@ -75,7 +75,7 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::get`].
-    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
         self.call(Method::POST, path, serde_json::to_vec(body)?)
     }
 

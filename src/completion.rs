@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory as _};
 
 /// Which shell.
 #[derive(Debug, Args)]
-pub struct CompletionArgs {
+pub(crate) struct CompletionArgs {
     /// The shell
     shell: clap_complete::Shell,
 }
@@ -15,7 +15,7 @@ pub struct CompletionArgs {
 ///
 /// # Errors
 /// None; the signature is every command's.
-pub fn run(args: CompletionArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: CompletionArgs) -> anyhow::Result<ExitCode> {
     clap_complete::generate(args.shell, &mut crate::Cli::command(), "sinew", &mut std::io::stdout());
     Ok(ExitCode::SUCCESS)
 }

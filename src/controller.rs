@@ -20,7 +20,7 @@ const DEFAULT_CONFIG: &str = "/etc/sinew/controller.toml";
 
 /// How to run a controller.
 #[derive(Debug, Args)]
-pub struct ControllerArgs {
+pub(crate) struct ControllerArgs {
     /// The controller's configuration [default: /etc/sinew/controller.toml, if there is one]
     #[arg(short, long, value_name = "FILE", env = "SINEW_CONTROLLER_CONFIG")]
     config: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub struct ControllerArgs {
 ///
 /// # Errors
 /// When the configuration can't be used, or the controller can't start.
-pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     let (name, text) = read(&args)?;
     let overrides =
         Overrides { state: args.state, listen: args.listen, api: args.api, trust_domain: args.trust_domain };

@@ -14,7 +14,7 @@ use sinew_scenarios::scenario::Behaviour;
 
 /// Which service.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     #[command(subcommand)]
     kind: Kind,
 }
@@ -59,7 +59,7 @@ struct ServiceArgs {
 ///
 /// # Errors
 /// When the service can't listen, or the program can't be started.
-pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let (behaviour, args) = match args.kind {
         Kind::EchoId(args) => (Behaviour::EchoId, args),
         Kind::Http(args) => (Behaviour::Http, args),

@@ -28,7 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Where to play.
 #[derive(Debug, Args)]
-pub struct DevArgs {
+pub(crate) struct DevArgs {
     /// Leave configuration, logs and state in this new directory instead of removing them
     #[arg(long, value_name = "DIR", env = "SINEW_DEV_KEEP")]
     keep: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub struct DevArgs {
 ///
 /// # Errors
 /// When it does not start.
-pub fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let topology = topology().context("the built-in topology")?;
     let binary = own_binary()?;
     // The calling thread lives as long as the program: children are tied to it.

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 /// How much is logged, and how.
 #[derive(Debug, Args)]
-pub struct LoggingArgs {
+pub(crate) struct LoggingArgs {
     /// Log more: -v debug, -vv trace. RUST_LOG, when set, decides instead
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
@@ -37,7 +37,7 @@ enum Color {
 
 impl LoggingArgs {
     /// Sets logging up for the whole process.
-    pub fn install(&self) {
+    pub(crate) fn install(&self) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "warn",
             (false, 0) => "info",

@@ -13,7 +13,7 @@ use crate::threads::{ShardThreads, side_runtime, stop_on_signals};
 
 /// How to run a node.
 #[derive(Debug, Args)]
-pub struct NodeArgs {
+pub(crate) struct NodeArgs {
     /// The node's configuration
     #[arg(short, long, value_name = "FILE", default_value = "/etc/sinew/node.toml", env = "SINEW_NODE_CONFIG")]
     config: PathBuf,
@@ -32,7 +32,7 @@ pub struct NodeArgs {
 ///
 /// # Errors
 /// When the configuration can't be used, or the node can't start.
-pub fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.config)
         .with_context(|| format!("reading {}: pass the configuration with --config", args.config.display()))?;
     let mut config = match Config::parse(&args.config.display().to_string(), &text) {

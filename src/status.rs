@@ -13,7 +13,7 @@ use crate::client::{ApiArgs, Client};
 
 /// What to show, and how.
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// How to print it
     #[arg(short, long, value_name = "FORMAT", default_value = "table", env = "SINEW_STATUS_OUTPUT")]
     output: Output,
@@ -33,7 +33,7 @@ enum Output {
 ///
 /// # Errors
 /// When the controller can't be reached, or refuses.
-pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let status: Status = Client::find(&args.api)?.get("/v1/status")?;
     match args.output {
         Output::Table => {

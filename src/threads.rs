@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// Starts each shard on a thread of its own, with a single-threaded runtime: the bytes of a connection stay
 /// on one core (15-40 % cheaper than a shared runtime, measured).
 #[derive(Debug, Default)]
-pub struct ShardThreads;
+pub(crate) struct ShardThreads;
 
 impl ShardHost for ShardThreads {
     fn parallelism(&self) -> usize {
@@ -28,7 +28,7 @@ impl ShardHost for ShardThreads {
 ///
 /// # Errors
 /// When no thread can be made.
-pub fn side_runtime() -> io::Result<Runtime> {
+pub(crate) fn side_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).thread_name("sinew-side").enable_all().build()
 }
 
@@ -36,7 +36,7 @@ pub fn side_runtime() -> io::Result<Runtime> {
 ///
 /// # Errors
 /// When the signals can't be watched.
-pub fn stop_on_signals(runtime: &Runtime) -> io::Result<CancellationToken> {
+pub(crate) fn stop_on_signals(runtime: &Runtime) -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let _inside = runtime.enter();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

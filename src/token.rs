@@ -11,7 +11,7 @@ use crate::client::{ApiArgs, Client};
 
 /// What to do with tokens.
 #[derive(Debug, Args)]
-pub struct TokenArgs {
+pub(crate) struct TokenArgs {
     #[command(subcommand)]
     command: TokenCommand,
 }
@@ -58,7 +58,7 @@ enum Output {
 ///
 /// # Errors
 /// When the controller can't be reached, or refuses.
-pub fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
     let TokenCommand::Create(args) = args.command;
     let new = NewToken { node: args.node, services: args.services, ttl_seconds: args.ttl.as_secs() };
     let created: CreatedToken = Client::find(&args.api)?.post("/v1/tokens", &new)?;

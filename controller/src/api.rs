@@ -114,13 +114,14 @@ async fn create_token(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// `GET /readyz`: whether nodes that come now are told what they need.
-async fn ready(State(api): State<Api>) -> Response {
+/// `GET /readyz`: always, once it answers. A controller that still waits for its nodes to come back after
+/// a restart must be reached by them.
+async fn ready(State(api): State<Api>) -> &'static str {
     if api.hub.mesh(|mesh| mesh.is_settled()) {
-        return "ready\n".into_response();
+        "ready\n"
+    } else {
+        "ready; no snapshots yet: waiting for the nodes that joined before to come back\n"
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "waiting for the nodes that joined before to come back\n")
-        .into_response()
 }
 
 /// `GET /metrics`: OpenMetrics text.

@@ -99,7 +99,6 @@ pub(crate) struct Authority {
     root: CertificateDer<'static>,
     /// The end of the root's time; no certificate outlives it.
     root_expiry: u64,
-    existed: bool,
 }
 
 impl Authority {
@@ -129,7 +128,6 @@ impl Authority {
                     issuer,
                     root: root.into_owned(),
                     root_expiry: facts.not_after,
-                    existed: true,
                 })
             }
             (key, _) => {
@@ -155,7 +153,6 @@ impl Authority {
             root: root.der().clone(),
             root_expiry: (now + ROOT_TTL).as_secs(),
             issuer: Issuer::new(params, key),
-            existed: false,
         })
     }
 
@@ -167,11 +164,6 @@ impl Authority {
     /// The root certificate.
     pub(crate) fn root(&self) -> &CertificateDer<'static> {
         &self.root
-    }
-
-    /// Whether it was there before this start: then there may be nodes that come back.
-    pub(crate) fn existed(&self) -> bool {
-        self.existed
     }
 
     /// Issues a node's certificate for the public key of a request.

@@ -123,7 +123,8 @@ impl Hub {
         register: Register,
         from: IpAddr,
     ) -> Result<Attendance, Vec<Mistake>> {
-        let registered = self.change(|mesh| mesh.register(node, register, from))?;
+        let now = self.started.elapsed();
+        let registered = self.change(|mesh| mesh.register(now, node, register, from))?;
         if registered.supersedes.is_some() {
             tracing::warn!(%node, %from, "a newer session takes over from an older one with the same identity");
         }
@@ -182,7 +183,8 @@ impl Hub {
         let (now, ttl) = (self.wall_now().as_secs(), Duration::from_secs(new.ttl_seconds));
         let expires = lock(&self.ledger).create_token(now, hash, grant, ttl)?;
         self.metrics.tokens_created.inc();
-        tracing::info!(node = %token.node, services = ?token.services, expires, token = hash.short(), "token made");
+        let services = token.services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+        tracing::info!(node = %token.node, services, expires, token = hash.short(), "token made");
         Ok(CreatedToken { api_version: API_VERSION.to_owned(), token: text.expose().to_owned(), expires })
     }
 

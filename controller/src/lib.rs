@@ -4,7 +4,7 @@
 //! files, the clock and the keys around it.
 //!
 //! - [`config`]: `controller.toml`, all mistakes at once.
-//! - [`run`]: a controller's life, from its state directory to its last farewell.
+//! - [`run()`]: a controller's life, from its state directory to its last farewell.
 //! - `authority`: the CA of the trust domain. `ledger`: tokens and grants, on disk before they count.
 //! - `accept` → `join` | `control`: what arrives on the UDP socket, and the story of each.
 //! - `api`: the HTTP side, for people and programs with the admin token.

@@ -1,10 +1,11 @@
-//! A controller's life.
+//! A controller's life, in the order in which it can fail: state, keys, sockets, and only then the word
+//! that it is ready (`ports.json`). What is served, and how, is told in `accept` and `api`; here is what
+//! begins, what ends, and who is told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sinew_controller_core::mesh::SETTLE;
 use sinew_controller_core::{Answerer, Mesh};
 use sinew_transport::runtime::{Access, Runtime};
 use sinew_transport::session::{BindError, SessionListener};
@@ -79,9 +80,7 @@ pub async fn run(config: Config, runtime: Arc<dyn Runtime>, stop: CancellationTo
     let ports = Ports { control: sessions.local_addr(), api: api.address() };
 
     let started = Instant::now();
-    let settle_until = authority.existed().then_some(SETTLE);
-    let mesh =
-        Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone(), settle_until);
+    let mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
             trust_domain: authority.trust_domain().clone(),

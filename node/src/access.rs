@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sinew_node_core::Record;
 use sinew_transport::Runtime;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
@@ -61,11 +62,16 @@ impl AccessLog {
 }
 
 impl AccessWriter {
-    /// Writes until every sender is gone.
-    pub(crate) async fn run(mut self) {
+    /// Writes until `last` says that no more will come, and then what is left.
+    pub(crate) async fn run(mut self, last: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut lines = Vec::new();
-        while self.records.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        loop {
+            tokio::select! {
+                biased;
+                taken = self.records.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return },
+                () = last.cancelled(), if !self.records.is_closed() => self.records.close(),
+            }
             for record in batch.drain(..) {
                 // Plain data: it fails only without memory.
                 let _ = serde_json::to_writer(&mut lines, &record);

@@ -19,6 +19,7 @@ use sinew_transport_core::ids::Revision;
 use sinew_transport_core::wire::{self, Malformed, Message};
 use tokio::sync::mpsc;
 use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
 use crate::plane::Plane;
@@ -54,7 +55,8 @@ enum SessionOver {
 }
 
 impl Control {
-    pub(crate) async fn run(self) {
+    /// Runs until stopped; then the controller is told, so that nobody is sent here any more.
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let mut rng = fastrand::Rng::with_seed(self.boot);
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         for turn in 0_usize.. {
@@ -69,7 +71,11 @@ impl Control {
                     .await;
             match dialled {
                 Ok(session) => {
-                    let over = self.hold(session, controller, &mut backoff).await;
+                    let closer = session.closer();
+                    let over = tokio::select! {
+                        over = self.hold(session, controller, &mut backoff) => over,
+                        () = stop.cancelled() => return closer.close_and_wait("the node stops").await,
+                    };
                     self.plane.metrics.session.set(0);
                     self.tell(controller, &over);
                 }
@@ -77,7 +83,10 @@ impl Control {
                     tracing::warn!(%controller, %error, "no control session; traffic goes on with the last snapshot")
                 }
             }
-            tokio::time::sleep(backoff.next(&mut rng)).await;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next(&mut rng)) => {}
+                () = stop.cancelled() => return,
+            }
         }
     }
 

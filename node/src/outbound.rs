@@ -166,9 +166,16 @@ impl Connection {
         let outcome = match source {
             Err(nobody) => (Outcome::Denied, nobody.to_string()),
             Ok(source) => {
+                let cut = || (Outcome::Cut, "the node stops".into());
                 tokio::select! {
-                    outcome = self.carry(source, &mut record, &mut reader, &mut writer) => outcome,
-                    () = stop.cancelled() => (Outcome::Cut, "the node stops".into()),
+                    biased;
+                    // A stopping shard closes its links, too: what breaks by that was cut, whichever of the
+                    // two is seen first. What is complete stays complete.
+                    ended = self.carry(source, &mut record, &mut reader, &mut writer) => match ended {
+                        (Outcome::Broken, _) if stop.is_cancelled() => cut(),
+                        ended => ended,
+                    },
+                    () = stop.cancelled() => cut(),
                 }
             }
         };

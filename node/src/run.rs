@@ -131,13 +131,16 @@ pub async fn run(
         ports.admin = Some(listener.local_addr().map_err(listening)?);
         tasks.spawn(admin::serve(listener, Arc::clone(&plane), Arc::clone(&refusals)));
     }
+    let last_line = CancellationToken::new();
+    let mut farewells = JoinSet::new();
     if let Some(writer) = writer {
-        tasks.spawn(writer.run());
+        farewells.spawn(writer.run(last_line.clone()));
     }
     write_ports(&plane, &ports)?;
     tracing::info!(node = %plane.me, data = ?ports.data, admin = ?ports.admin, shards, "node up");
     let addresses = advertised(&plane.config, &bound.data);
-    tasks.spawn(Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals }.run());
+    let control = Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals };
+    farewells.spawn(control.run(stop.clone()));
 
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
@@ -145,6 +148,8 @@ pub async fn run(
     stop.cancelled().await;
     tracing::info!("stopping");
     let _ = timeout(STOP_TIME, running).await;
+    last_line.cancel();
+    let _ = timeout(STOP_TIME, async { while farewells.join_next().await.is_some() {} }).await;
     tasks.shutdown().await;
     Ok(())
 }

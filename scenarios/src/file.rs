@@ -108,9 +108,8 @@ pub fn parse(file: &str, text: &str) -> Result<Scenario, InvalidScenario> {
     let mistakes = mistakes::Mistakes::new(file, text);
     let raw = tables::read(text, &mistakes);
     let scenario = check::check(&raw, &mistakes);
-    match (scenario, mistakes.into_error()) {
-        (Some(scenario), None) => Ok(scenario),
-        (_, Some(invalid)) => Err(invalid),
-        (None, None) => unreachable!("a value is left out only after a mistake was noted"),
+    match scenario {
+        Some(scenario) if mistakes.is_empty() => Ok(scenario),
+        _ => Err(mistakes.into_error()),
     }
 }

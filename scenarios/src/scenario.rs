@@ -145,7 +145,7 @@ impl Load {
     /// When its last request is due.
     #[must_use]
     pub fn end(&self) -> Duration {
-        self.start + self.duration
+        self.start.saturating_add(self.duration)
     }
 
     /// How many requests it makes.

@@ -1,6 +1,6 @@
 //! A story about `sinew dev`: what it tells the user to try works, also after a node was killed.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use nix::sys::signal::{Signal, kill};
@@ -35,9 +35,9 @@ fn dev_runs_a_mesh_that_survives_a_killed_node_and_leaves_nothing() {
     let children = running.children();
 
     assert!(get(&orders).unwrap().starts_with("HTTP/1.1 200"));
-    let mut greeting = [0; 12];
-    TcpStream::connect(&greeter).unwrap().read_exact(&mut greeting).unwrap();
-    assert!(greeting.ends_with(b" is ready"), "the service speaks first: {greeting:?}");
+    let mut greeting = String::new();
+    BufReader::new(TcpStream::connect(&greeter).unwrap()).read_line(&mut greeting).unwrap();
+    assert!(greeting.ends_with(" is ready\n"), "the service speaks first: {greeting:?}");
 
     kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
     running.await_line("node n3 is gone");

@@ -30,7 +30,7 @@
 //! directory and ends when the mesh is dropped, or, should the test be killed, when the test's thread ends:
 //! so start meshes from the body of a test, never from a task that it spawned.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its part of this")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test program uses its part of this")]
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
 mod look;

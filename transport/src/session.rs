@@ -161,18 +161,31 @@ impl FrameReceiver {
 
 /// Ends a session from anywhere.
 #[derive(Debug, Clone)]
-pub struct SessionCloser(quinn::Connection);
+pub struct SessionCloser {
+    connection: quinn::Connection,
+    /// A dialler's own.
+    endpoint: Option<Endpoint>,
+}
 
 impl SessionCloser {
     /// Closes the connection at once; the reason is shown at the other end.
     pub fn close(&self, reason: &str) {
-        self.0.close(VarInt::from_u32(0), reason.as_bytes());
+        self.connection.close(VarInt::from_u32(0), reason.as_bytes());
+    }
+
+    /// Closes the connection and waits, for at most two seconds, until the other end was told: for who
+    /// ends its process next.
+    pub async fn close_and_wait(&self, reason: &str) {
+        self.close(reason);
+        if let Some(endpoint) = &self.endpoint {
+            let _ = timeout(LINGER, endpoint.wait_idle()).await;
+        }
     }
 
     /// Waits until the session is gone, and says why: whether it was closed by the other end
     /// deliberately, or lost.
     pub async fn closed(&self) -> SessionEnd {
-        match self.0.closed().await {
+        match self.connection.closed().await {
             quinn::ConnectionError::ApplicationClosed(close) => {
                 SessionEnd::Closed(String::from_utf8_lossy(&close.reason).into_owned())
             }
@@ -202,14 +215,14 @@ pub struct Session {
     pub receiver: FrameReceiver,
     connection: quinn::Connection,
     /// A dialler's socket lives as long as its session.
-    _endpoint: Option<Endpoint>,
+    endpoint: Option<Endpoint>,
 }
 
 impl Session {
     /// Something that ends it, and notices its end.
     #[must_use]
     pub fn closer(&self) -> SessionCloser {
-        SessionCloser(self.connection.clone())
+        SessionCloser { connection: self.connection.clone(), endpoint: self.endpoint.clone() }
     }
 }
 
@@ -281,6 +294,6 @@ async fn dial(
         sender: FrameSender(SendStream::new(send)),
         receiver: FrameReceiver(RecvStream::new(receive)),
         connection,
-        _endpoint: Some(endpoint),
+        endpoint: Some(endpoint),
     })
 }

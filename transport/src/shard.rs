@@ -214,10 +214,12 @@ async fn accept_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>) {
 }
 
 fn refused(shard: &Shard, refusal: Option<Refusal>, remote: SocketAddr, reason: &str) {
-    // The verifier has counted and named what it refused.
     if let Some(refusal) = refusal {
         shard.common.refusals.count(refusal);
         tracing::warn!(%remote, reason, refusal = refusal.name(), "data connection refused");
+    } else {
+        // The verifier has counted and named what it refused, but can't know where it came from.
+        tracing::info!(%remote, reason, "data connection refused");
     }
 }
 

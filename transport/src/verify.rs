@@ -250,7 +250,13 @@ macro_rules! signatures {
             cert: &CertificateDer<'_>,
             signed: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+            let algorithms = &self.provider.signature_verification_algorithms;
+            verify_tls13_signature(message, cert, signed, algorithms).inspect_err(|_| {
+                let (refusal, shown) = (Refusal::BadCertificate, identity_of(cert).ok());
+                self.refusals.count(refusal);
+                let shown = shown.map(|i| i.to_string()).unwrap_or_default();
+                tracing::warn!(reason = refusal.name(), shown, "certificate refused");
+            })
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -9,9 +9,9 @@
 //! session is closed its endpoints go at once. When it is lost they stay for [`FORGET_AFTER`], because
 //! agents find dead peers by themselves and a short loss of the session must not disturb traffic.
 //!
-//! **Settling:** after a restart the state is empty while the mesh is not. Until [`Mesh::poll_timeout`],
-//! or until every granted node is back, nobody is told to push: no node gets a snapshot that forgets
-//! the others.
+//! **Settling:** after a restart the state is empty while the mesh is not. Until every granted node is
+//! back, or [`SETTLE`] after the first one, nobody is told to push: no node gets a snapshot that forgets
+//! the others. Meanwhile they go on with the one that they have.
 //!
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
@@ -40,9 +40,10 @@ pub use status::Answerer;
 /// back-off, shorter than anyone waits before asking why a dead node is still listed.
 pub const FORGET_AFTER: Duration = Duration::from_secs(30);
 
-/// How long a restarted controller waits for its nodes to come back before it pushes. Nodes notice a
-/// clean restart at once and dial again within a second.
-pub const SETTLE: Duration = Duration::from_secs(2);
+/// How long a restarted controller waits for its nodes, from the first one on, before it pushes. A
+/// controller that was killed is noticed by silence, by each node at its own moment: these are up to a
+/// keep-alive (3 s) apart, and dialling takes its time, too.
+pub const SETTLE: Duration = Duration::from_secs(5);
 
 /// The most nodes that may join one mesh: what snapshots of 8 MiB and pushes in a second are good for.
 pub const MAX_NODES: usize = 10_000;
@@ -55,8 +56,19 @@ pub struct Mesh {
     grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     nodes: BTreeMap<NodeName, Node>,
     index: Index,
-    settle_until: Option<Duration>,
+    settling: Settling,
     sessions: u64,
+}
+
+/// How far the mesh has come back after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settling {
+    /// Nobody is back yet.
+    Waiting,
+    /// Somebody is back; the others get until then.
+    Until(Duration),
+    /// As well as it will.
+    Done,
 }
 
 /// One control session, among all that there ever were.
@@ -96,17 +108,16 @@ pub enum Turn {
 
 impl Mesh {
     /// A mesh in which nobody is here yet. `revision` is the last that was ever handed out, `grants` what
-    /// earlier runs granted, `settle_until` the end of [`SETTLE`] after a restart, none in a new mesh.
+    /// earlier runs granted: if there are any, the mesh must settle first.
     #[must_use]
     pub fn new(
         default: DefaultPolicy,
         revision: Revision,
         grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
-        settle_until: Option<Duration>,
     ) -> Self {
-        let settle_until = settle_until.filter(|_| !grants.is_empty());
+        let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
         let (nodes, index) = (BTreeMap::new(), Index::default());
-        Self { default, revision, grants, nodes, index, settle_until, sessions: 0 }
+        Self { default, revision, grants, nodes, index, settling, sessions: 0 }
     }
 
     /// The state's number.
@@ -124,7 +135,7 @@ impl Mesh {
     /// Whether snapshots are pushed: always, but for the first moments after a restart.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.settle_until.is_none()
+        self.settling == Settling::Done
     }
 
     /// What every node is granted, for whoever keeps it.
@@ -163,6 +174,7 @@ impl Mesh {
     /// Every mistake in it.
     pub fn register(
         &mut self,
+        now: Duration,
         name: &NodeName,
         register: Register,
         session_ip: IpAddr,
@@ -175,7 +187,9 @@ impl Mesh {
         let session = SessionId(self.sessions);
         let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry));
         if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
-            self.settle_until = None;
+            self.settling = Settling::Done;
+        } else if self.settling == Settling::Waiting {
+            self.settling = Settling::Until(now + SETTLE);
         }
         Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
     }
@@ -228,16 +242,16 @@ impl Mesh {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let forget = self.nodes.values().filter_map(Node::forget_at).min();
-        forget.into_iter().chain(self.settle_until).min()
+        forget.into_iter().chain(self.settle_at()).min()
     }
 
     /// Does what is due: forgets nodes that were lost too long ago, ends settling. True when sessions
     /// should ask for their turn.
     pub fn handle_timeout(&mut self, now: Duration) -> bool {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
-        let settled = due(self.settle_until);
+        let settled = due(self.settle_at());
         if settled {
-            self.settle_until = None;
+            self.settling = Settling::Done;
         }
         let gone: Vec<_> = self
             .nodes
@@ -249,6 +263,13 @@ impl Mesh {
             self.remove(name);
         }
         settled || !gone.is_empty()
+    }
+
+    fn settle_at(&self) -> Option<Duration> {
+        match self.settling {
+            Settling::Until(deadline) => Some(deadline),
+            Settling::Waiting | Settling::Done => None,
+        }
     }
 
     fn here(&mut self, name: &NodeName, session: SessionId) -> Option<&mut Node> {

@@ -73,7 +73,7 @@ pub enum TokenError {
     )]
     TooMany,
     /// 0, or more than [`MAX_TTL`].
-    #[error("a token can be valid for 1 second to 7 days, not {}; give another --ttl", .0.as_secs())]
+    #[error("a token can be valid for 1 second to 7 days, not {} s; give another --ttl", .0.as_secs())]
     Ttl(Duration),
     /// A node that may host and speak for nothing can't do anything.
     #[error("a token needs at least one service; name what the node hosts or speaks for with --service")]

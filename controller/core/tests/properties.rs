@@ -89,9 +89,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let everything: BTreeSet<_> = (0..SERVICES).map(service).collect();
-        let grants = (0..NODES).map(|n| (node(n), everything.clone())).collect();
+        let mut mesh = Mesh::new(DefaultPolicy::Allow, Revision(0), BTreeMap::new());
+        for number in 0..NODES {
+            mesh.grant(&node(number), everything.clone());
+        }
         Self {
-            mesh: Mesh::new(DefaultPolicy::Allow, Revision(0), grants, None),
+            mesh,
             sessions: BTreeMap::new(),
             registered: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -104,7 +107,7 @@ impl World {
             Step::Register { node: number, zone, serves, calls } => {
                 let source = self.mesh.grants()[&node(number)].first().cloned().expect("never empty");
                 let register = register(zone, &serves, &calls, &source);
-                if let Ok(registered) = self.mesh.register(&node(number), register.clone(), IP) {
+                if let Ok(registered) = self.mesh.register(self.now, &node(number), register.clone(), IP) {
                     self.sessions.insert(number, registered.session);
                     self.registered.insert(number, register);
                     self.held.remove(&number);

@@ -1,4 +1,4 @@
-//! The API's socket, through the runtime's seam.
+//! The API's socket: few places, and none of them for whoever is silent.
 //!
 //! A connection on which nothing moves for [`IDLE_TIME`] ends: half a request line, a body that never
 //! comes and a kept-alive connection that nobody uses all cost a place, and there are few.
@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use sinew_transport::runtime::{AppListener, AppStream, Runtime};
+use axum::serve::Listener;
+use sinew_transport::http::HttpListener;
+use sinew_transport::runtime::{AppStream, Runtime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
@@ -20,20 +22,18 @@ use tokio::time::{Instant, Sleep, sleep};
 const MAX_CONNECTIONS: usize = 64;
 /// How long a connection may be silent.
 const IDLE_TIME: Duration = Duration::from_secs(30);
-/// How long to wait when the operating system can't give a connection: out of file descriptors.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens for callers.
 #[derive(Debug)]
 pub(crate) struct ApiListener {
-    inner: Box<dyn AppListener>,
+    inner: HttpListener,
     address: SocketAddr,
     places: Arc<Semaphore>,
 }
 
 impl ApiListener {
     pub(crate) fn bind(runtime: &dyn Runtime, address: SocketAddr) -> io::Result<Self> {
-        let inner = runtime.listen(address)?;
+        let inner = HttpListener(runtime.listen(address)?);
         let address = inner.local_addr()?;
         Ok(Self { inner, address, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) })
     }
@@ -44,7 +44,7 @@ impl ApiListener {
     }
 }
 
-impl axum::serve::Listener for ApiListener {
+impl Listener for ApiListener {
     type Io = ApiStream;
     type Addr = SocketAddr;
 
@@ -53,19 +53,8 @@ impl axum::serve::Listener for ApiListener {
             // Only a closed semaphore gives none, and nobody closes this one.
             return std::future::pending().await;
         };
-        loop {
-            let accepted = self.inner.accept().await;
-            match accepted.and_then(|(arrival, from)| Ok((arrival.into_stream()?, from))) {
-                Ok((inner, from)) => {
-                    let idle = Box::pin(sleep(IDLE_TIME));
-                    return (ApiStream { inner, idle, _place: place }, from);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection to the API could not be taken");
-                    sleep(ERROR_PAUSE).await;
-                }
-            }
-        }
+        let (inner, from) = self.inner.accept().await;
+        (ApiStream { inner, idle: Box::pin(sleep(IDLE_TIME)), _place: place }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -87,7 +87,9 @@ fn a_report_shows_the_line_itself() {
 
     let report = format!("{:?}", errors.expect_err("a bad name").into_report());
 
-    for part in ["controller.toml has a mistake", "name = \"C 1\"", "controller.toml:3:8", "write for example"] {
+    for part in
+        ["controller.toml has a mistake", "name = \"C 1\"", "controller.toml:3:8", "write for example"]
+    {
         assert!(report.contains(part), "{part:?} is missing in:\n{report}");
     }
 }
@@ -101,7 +103,8 @@ fn the_command_line_has_the_last_word() {
         trust_domain: Some(TrustDomain::new("other.mesh").expect("valid")),
     };
 
-    let config = Config::parse_with("controller.toml", "[controller]\nname = \"c2\"\n", overrides).expect("fine");
+    let config =
+        Config::parse_with("controller.toml", "[controller]\nname = \"c2\"\n", overrides).expect("fine");
 
     assert_eq!(config.state, PathBuf::from("/other"));
     assert_eq!((config.listen.port(), config.api.port()), (0, 0));

@@ -161,3 +161,6 @@ impl<W: io::Write> io::Write for OpenFile<W> {
         self.life.check()
     }
 }
+
+#[cfg(test)]
+mod tests;

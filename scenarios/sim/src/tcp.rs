@@ -15,8 +15,8 @@ use sinew_transport::{AppArrival, AppListener, AppStream, BoxFuture};
 use tokio::sync::mpsc;
 
 use crate::program::Life;
-use pipe::{Pipe, Side};
 pub(crate) use pipe::MemoryStream;
+use pipe::{Pipe, Side};
 
 /// Connections that wait to be accepted; who connects beyond it waits for room, as while a kernel drops its
 /// SYNs. The kernel's `somaxconn`, which is what agents get in the real world.

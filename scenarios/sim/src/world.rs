@@ -133,12 +133,7 @@ impl World {
         count_up(&self.traffic.cut, count);
     }
 
-    fn route(
-        &self,
-        source: &Arc<Host>,
-        local: SocketAddr,
-        transmit: &Transmit<'_>,
-    ) -> Result<Way, Lost> {
+    fn route(&self, source: &Arc<Host>, local: SocketAddr, transmit: &Transmit<'_>) -> Result<Way, Lost> {
         if transmit.contents.len() > SEND_MAX {
             return Err(Lost::Oversized);
         }
@@ -197,3 +192,6 @@ enum Lost {
 fn count_up(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Relaxed);
 }
+
+#[cfg(test)]
+mod tests;

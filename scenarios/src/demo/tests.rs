@@ -1,3 +1,5 @@
+//! Demo services over real sockets: what they answer, how they change, when they end.
+
 use std::io::ErrorKind;
 
 use tokio::io::{AsyncReadExt, DuplexStream, duplex, split};

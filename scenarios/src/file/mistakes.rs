@@ -99,10 +99,15 @@ impl Mistakes {
         });
     }
 
-    /// All of them, unless there are none.
-    pub(super) fn into_error(self) -> Option<InvalidScenario> {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.noted.borrow().is_empty()
+    }
+
+    /// All of them.
+    pub(super) fn into_error(self) -> InvalidScenario {
         let mut mistakes = self.noted.into_inner();
         mistakes.sort_by_key(|m| (m.line, m.column));
-        (!mistakes.is_empty()).then_some(InvalidScenario { file: self.file, mistakes })
+        InvalidScenario { file: self.file, mistakes }
     }
 }

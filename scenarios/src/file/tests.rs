@@ -1,3 +1,5 @@
+//! Scenario files, good and bad: what each mistake is called, where it stands, and that nothing panics.
+
 use std::time::Duration;
 
 use super::*;
@@ -227,5 +229,51 @@ fn an_empty_file_says_what_it_lacks() {
 
     for lack in ["`scenario`", "[[node]]", "[[load]]"] {
         assert!(told.contains(lack), "{told}");
+    }
+}
+
+#[test]
+fn whatever_a_file_says_is_a_scenario_or_a_mistake_with_a_place() {
+    let parts = [
+        "-1",
+        "1e300",
+        "[",
+        "\"",
+        "\n",
+        "{}",
+        "99999999999999999999",
+        "\"500000000y\"",
+        "é",
+        "=",
+        "[[event]]",
+    ];
+    for seed in 0..3000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut text = GOOD.to_owned();
+        for _ in 0..random.usize(1..4) {
+            let mut cuts = [random.usize(0..=text.len()), random.usize(0..=text.len())];
+            cuts.sort_unstable();
+            let [from, to] = cuts.map(|cut| text.floor_char_boundary(cut));
+            let to = to.min(text.floor_char_boundary(from + 20));
+            text.replace_range(from..to, parts[random.usize(0..parts.len())]);
+        }
+
+        if let Err(invalid) = parse("s.toml", &text) {
+            assert!(!invalid.mistakes.is_empty(), "seed {seed} has none:\n{text}");
+            let shown = format!("{:?}", miette::Report::new(invalid));
+            assert!(!shown.is_empty());
+        }
+    }
+}
+
+#[test]
+fn times_beyond_all_limits_are_mistakes_and_no_panic() {
+    let forever = "\"500000000000y\"";
+    for key in ["at = \"5s\"", "duration = \"20s\"", "within = \"1s\"", "outside = \"2s\""] {
+        let name = key.split(' ').next().unwrap();
+        let text = GOOD.replace(key, &format!("{name} = {forever}"));
+        let both = text.replace("duration = ", &format!("start = {forever}\nduration = "));
+        let _ = parse("s.toml", &text);
+        assert!(parse("s.toml", &both).is_err());
     }
 }

@@ -1,3 +1,5 @@
+//! Every expectation against made-up runs: each can be met, and each can be missed.
+
 use std::time::Duration;
 
 use super::failed::Excuse;

@@ -1,3 +1,5 @@
+//! The load against services that behave and services that do not: each kind of failure has its name.
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -15,7 +17,7 @@ fn load(rate: f64, connections: Connections) -> Load {
         duration: Duration::from_millis(200),
         connections,
         payload: (0, 5000),
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(10),
     }
 }
 
@@ -57,7 +59,11 @@ async fn odd_service<F: Future<Output = ()> + Send>(
 }
 
 async fn one_outcome(target: SocketAddr) -> Sample {
-    let mut samples = run_against(target, load(5.0, Connections::New)).await;
+    one_outcome_of(target, load(5.0, Connections::New)).await
+}
+
+async fn one_outcome_of(target: SocketAddr, load: Load) -> Sample {
+    let mut samples = run_against(target, load).await;
     assert_eq!(samples.len(), 1);
     samples.pop().unwrap()
 }
@@ -154,7 +160,9 @@ async fn bytes_after_the_answer_are_wrong() {
 async fn silence_ends_with_the_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
 
-    let sample = one_outcome(listener.local_addr().unwrap()).await;
+    let load = Load { timeout: Duration::from_millis(300), ..load(5.0, Connections::New) };
+
+    let sample = one_outcome_of(listener.local_addr().unwrap(), load).await;
 
     assert_eq!(sample.outcome, Outcome::TimedOut);
     assert!(sample.latency() >= Duration::from_millis(300));
@@ -177,9 +185,8 @@ async fn a_request_that_waited_for_another_counts_its_waiting() {
         stream.write_all(&answer.to_bytes()).await.unwrap();
     })
     .await;
-    let load = Load { timeout: Duration::from_secs(5), ..load(20.0, Connections::Kept(1)) };
 
-    let mut samples = run_against(target, load).await;
+    let mut samples = run_against(target, load(20.0, Connections::Kept(1))).await;
 
     samples.sort_by_key(|s| s.id);
     assert_eq!(samples.len(), 4);

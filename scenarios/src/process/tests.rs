@@ -1,3 +1,5 @@
+//! Child processes: how they are ended, and what is said when they end by themselves.
+
 use tempfile::TempDir;
 
 use super::*;

@@ -1,39 +1,50 @@
 //! The report as tables: what each endpoint did between events, and what became of the expectations.
 
-use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::{PhaseReport, Report};
 
-/// Columns when standard output is no terminal: wide enough that no cell of a usual report wraps.
-const WIDTH: u16 = 160;
+/// Columns when standard output is no terminal: what fits beside a diff.
+const WIDTH: u16 = 120;
+
+/// A line under the header and nothing else: it survives being pasted anywhere.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 pub(super) fn render(report: &Report) -> String {
-    let mut text = format!("{}\n\n{}\n", phases(&report.phases), sums(report));
+    let mut tables = vec![phases(&report.phases), sums(report)];
     if !report.expectations.is_empty() {
-        text += &format!("\n{}\n", expectations(report));
+        tables.push(expectations(report));
     }
-    text
+    tables.iter().map(|table| table.trim_fmt() + "\n").collect::<Vec<_>>().join("\n")
 }
 
-fn table(header: &[&str]) -> Table {
+fn table() -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
     if !table.is_tty() {
         table.set_width(WIDTH);
     }
-    table.set_header(header.iter().map(|h| Cell::new(h).add_attribute(Attribute::Bold)));
     table
+}
+
+fn header(titles: &[&str]) -> Vec<Cell> {
+    titles.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)).collect()
 }
 
 fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
+const COLUMNS: [&str; 9] =
+    ["from", "phase", "endpoint", "requests", "share", "p50 ms", "p99 ms", "max ms", "failed"];
+
 fn phases(phases: &[PhaseReport]) -> Table {
-    let mut table =
-        table(&["from", "phase", "endpoint", "requests", "share", "p50 ms", "p99 ms", "max ms", "failed"]);
-    for phase in phases {
+    let mut table = table();
+    table.set_header(header(&COLUMNS));
+    for (number, phase) in phases.iter().enumerate() {
+        if number > 0 {
+            table.add_row([""]);
+        }
         for (index, endpoint) in phase.endpoints.iter().enumerate() {
             let first = index == 0;
             table.add_row([
@@ -54,8 +65,7 @@ fn phases(phases: &[PhaseReport]) -> Table {
 
 fn sums(report: &Report) -> Table {
     let totals = &report.totals;
-    let mut table = Table::new();
-    table.load_style(NOTHING);
+    let mut table = table();
     let mut row = |what: &str, value: String| {
         table.add_row([Cell::new(what), Cell::new(value)]);
     };
@@ -88,19 +98,19 @@ fn sums(report: &Report) -> Table {
 }
 
 fn expectations(report: &Report) -> Table {
-    let mut table = table(&["expectation", "", "measured", "expected"]);
+    let mut table = table();
+    table.set_header(header(&["", "expectation", "measured, and expected"]));
     for verdict in &report.expectations {
         let (word, colour) = if verdict.met { ("met", Color::Green) } else { ("MISSED", Color::Red) };
-        let mut measured = verdict.measured.clone();
-        for note in &verdict.notes {
-            measured += &format!("\n{note}");
-        }
         table.add_row([
-            Cell::new(&verdict.name).add_attribute(Attribute::Bold),
             Cell::new(word).fg(colour),
-            Cell::new(measured),
-            Cell::new(&verdict.expected),
+            Cell::new(&verdict.name).add_attribute(Attribute::Bold),
+            Cell::new(&verdict.measured),
         ]);
+        let expected = format!("expected {}", verdict.expected);
+        for line in verdict.notes.iter().chain([&expected]) {
+            table.add_row([Cell::new(""), Cell::new(""), Cell::new(line).add_attribute(Attribute::Dim)]);
+        }
     }
     table
 }

@@ -1,3 +1,5 @@
+//! Reports of a made-up run: the promise to scripts, and what people get to see.
+
 use super::*;
 use crate::judge::testing::{good_run, push_failed};
 use crate::scenario::{Check, Expectation};

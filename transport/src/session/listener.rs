@@ -109,12 +109,12 @@ async fn accept_all(endpoint: Endpoint, refusals: Arc<Refusals>, arrived: mpsc::
 }
 
 fn refused(refusals: &Refusals, refusal: Option<Refusal>, remote: SocketAddr, reason: &str) {
-    // The verifier has counted and named what it refused.
     if let Some(refusal) = refusal {
         refusals.count(refusal);
         tracing::warn!(%remote, reason, refusal = refusal.name(), "session refused");
     } else {
-        tracing::debug!(%remote, reason, "session refused");
+        // The verifier has counted and named what it refused, but can't know where it came from.
+        tracing::info!(%remote, reason, "session refused");
     }
 }
 
@@ -133,7 +133,7 @@ async fn arrive(incoming: quinn::Incoming) -> Result<Arrival, (Option<Refusal>, 
         sender: FrameSender(SendStream::new(send)),
         receiver: FrameReceiver(RecvStream::new(receive)),
         connection,
-        _endpoint: None,
+        endpoint: None,
     };
     match node {
         Some(Identity::Node(_, name)) if !join => Ok(Arrival::Control(session, name)),
@@ -144,8 +144,8 @@ async fn arrive(incoming: quinn::Incoming) -> Result<Arrival, (Option<Refusal>, 
 /// The reason of a failed handshake, unless our own verifier has counted it already.
 pub(crate) fn refusal_of(error: &quinn::ConnectionError) -> Option<Refusal> {
     /// TLS alerts that our verifier causes (RFC 8446 section 6.2): bad_certificate, certificate_expired,
-    /// certificate_unknown, unknown_ca, access_denied.
-    const VERIFIER: [u8; 5] = [42, 45, 46, 48, 49];
+    /// certificate_unknown, unknown_ca, access_denied, decrypt_error (a signature).
+    const VERIFIER: [u8; 6] = [42, 45, 46, 48, 49, 51];
     match error {
         quinn::ConnectionError::TransportError(e) => match tls_alert(e.code) {
             Some(alert) if VERIFIER.contains(&alert) => None,

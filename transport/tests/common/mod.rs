@@ -5,11 +5,14 @@
     reason = "stories in the real world; each uses a part of this"
 )]
 
+pub(crate) mod authority;
+pub(crate) mod log;
+pub(crate) mod raw;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use sinew_transport::link::Stream;
 use sinew_transport::verify::Refusals;
 use sinew_transport::{
@@ -18,63 +21,20 @@ use sinew_transport::{
 use sinew_transport_core::ids::{NodeName, Revision};
 use tokio_util::sync::CancellationToken;
 
-/// An authority of its own; certificates of two of them do not chain to each other.
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    root: rcgen::Certificate,
-}
-
-/// What a certificate says, when it is not simply right.
-pub struct Leaf<'a> {
-    pub uris: &'a [&'a str],
-    /// From now, in days.
-    pub days: (i64, i64),
-}
-
-impl Authority {
-    pub fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = params.self_signed(&key).expect("a root");
-        Self { issuer: Issuer::new(params, key), root }
-    }
-
-    pub fn credentials(&self, leaf: &Leaf<'_>) -> Credentials {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.subject_alt_names =
-            leaf.uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("a URI"))).collect();
-        let unix = i64::try_from(OsRuntime.wall_now().as_secs()).expect("now");
-        let day =
-            |days: i64| time::OffsetDateTime::from_unix_timestamp(unix + days * 86_400).expect("a date");
-        params.not_before = day(leaf.days.0);
-        params.not_after = day(leaf.days.1);
-        let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let key = rustls_pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        Credentials::new(vec![cert.der().clone()], key, self.root.der().clone()).expect("credentials")
-    }
-
-    pub fn node(&self, name: &str) -> Credentials {
-        self.credentials(&Leaf { uris: &[&format!("spiffe://mesh.local/node/{name}")], days: (-1, 1) })
-    }
-
-    pub fn controller(&self, name: &str) -> Credentials {
-        self.credentials(&Leaf { uris: &[&format!("spiffe://mesh.local/controller/{name}")], days: (-1, 1) })
-    }
-}
+pub(crate) use authority::Authority;
+pub(crate) use raw::loopback;
 
 /// One node of one shard.
-pub struct Node {
-    pub peers: Arc<Peers>,
-    pub refusals: Arc<Refusals>,
-    pub address: SocketAddr,
-    pub stop: CancellationToken,
+pub(crate) struct Node {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
 
 impl Node {
-    pub fn start(name: &str, credentials: Credentials, handler: Arc<dyn StreamHandler>) -> Self {
+    pub(crate) fn start(name: &str, credentials: Credentials, handler: Arc<dyn StreamHandler>) -> Self {
         let peers = Arc::new(Peers::new(node_name(name)));
         let refusals = Arc::new(Refusals::default());
         let stop = CancellationToken::new();
@@ -97,13 +57,13 @@ impl Node {
     }
 
     /// Makes `peer` somebody whom this node calls.
-    pub fn wants(&self, peer: &str, address: SocketAddr) {
+    pub(crate) fn wants(&self, peer: &str, address: SocketAddr) {
         let target = Target { addresses: vec![address], wanted: true };
         self.peers.set(Revision(1), [(node_name(peer), target)]);
     }
 
     /// Waits until `peer` is up.
-    pub async fn link(&self, peer: &str) -> Arc<Link> {
+    pub(crate) async fn link(&self, peer: &str) -> Arc<Link> {
         let mut news = self.peers.news();
         loop {
             news.borrow_and_update();
@@ -114,22 +74,18 @@ impl Node {
         }
     }
 
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         self.running.await.expect("no panic");
     }
 }
 
-pub fn node_name(name: &str) -> NodeName {
+pub(crate) fn node_name(name: &str) -> NodeName {
     NodeName::new(name).expect("valid")
 }
 
-pub fn loopback() -> SocketAddr {
-    "127.0.0.1:0".parse().expect("valid")
-}
-
 /// Handles streams by a function.
-pub struct Handle<F>(pub F);
+pub(crate) struct Handle<F>(pub(crate) F);
 
 impl<F, R> StreamHandler for Handle<F>
 where
@@ -142,7 +98,7 @@ where
 }
 
 /// Sends everything back, then ends cleanly.
-pub fn echo() -> Arc<dyn StreamHandler> {
+pub(crate) fn echo() -> Arc<dyn StreamHandler> {
     Arc::new(Handle(|mut stream: Stream| async move {
         let mut pieces = [const { bytes::Bytes::new() }; 16];
         while let Ok(Some(count)) = stream.receive.read(&mut pieces).await {

@@ -44,15 +44,18 @@ fn register(serves: &[&str], calls: &[&str]) -> Register {
 
 const ALL: [&str; 4] = ["web", "orders", "stock", "mail"];
 
-/// A mesh that granted everything to n1 … n4, and is settled.
+/// A new mesh that granted everything to n1 … n4.
 fn mesh() -> Mesh {
-    let grants = ["n1", "n2", "n3", "n4"].map(|name| (node(name), services(&ALL)));
-    Mesh::new(DefaultPolicy::Allow, Revision(0), grants.into(), None)
+    let mut mesh = Mesh::new(DefaultPolicy::Allow, Revision(0), BTreeMap::new());
+    for name in ["n1", "n2", "n3", "n4"] {
+        mesh.grant(&node(name), services(&ALL));
+    }
+    mesh
 }
 
 impl Mesh {
     fn up(&mut self, name: &str, serves: &[&str], calls: &[&str]) -> SessionId {
-        self.register(&node(name), register(serves, calls), IP).expect("granted").session
+        self.register(T0, &node(name), register(serves, calls), IP).expect("granted").session
     }
 
     fn pushed(&self, name: &str, session: SessionId, sent: Option<Revision>) -> Option<Snapshot> {
@@ -132,7 +135,7 @@ fn an_identical_registration_changes_nothing_but_the_session() {
     let before = mesh.revision();
 
     let again = Register { boot: 2, version: "0.2.0".into(), ..register(&["orders"], &[]) };
-    let registered = mesh.register(&node("n2"), again, IP).expect("granted");
+    let registered = mesh.register(T0, &node("n2"), again, IP).expect("granted");
 
     assert_eq!(mesh.revision(), before);
     assert_eq!(registered.supersedes, Some(old));
@@ -161,7 +164,7 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
     let old = mesh.up("n1", &["orders"], &[]);
     let before = mesh.revision();
 
-    let refused = mesh.register(&node("n1"), register(&["secrets"], &[]), IP);
+    let refused = mesh.register(T0, &node("n1"), register(&["secrets"], &[]), IP);
 
     assert!(refused.is_err());
     assert_eq!(mesh.revision(), before);
@@ -172,7 +175,7 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
 fn a_node_that_never_joined_is_granted_nothing() {
     let mut mesh = mesh();
 
-    let mistakes = mesh.register(&node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
+    let mistakes = mesh.register(T0, &node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
 
     assert_eq!(mistakes[0].reason(), FarewellReason::NotGranted);
 }
@@ -245,7 +248,7 @@ fn moving_to_another_zone_concerns_callers_and_hosts() {
     let sent = Some(mesh.revision());
 
     let moved = Register { zone: Some("eu-2".parse().expect("valid")), ..register(&["orders"], &["stock"]) };
-    mesh.register(&node("n3"), moved, IP).expect("granted");
+    mesh.register(T0, &node("n3"), moved, IP).expect("granted");
 
     assert!(mesh.pushed("n1", caller, sent).is_some());
     assert!(mesh.pushed("n2", host, sent).is_some());
@@ -280,23 +283,33 @@ fn granting_the_same_again_changes_nothing() {
     assert_eq!(mesh.revision(), before);
 }
 
-#[test]
-fn after_a_restart_nobody_is_pushed_to_until_settled() {
-    let settle_until = Some(T0 + SETTLE);
-    let grants = ["n1", "n2"].map(|name| (node(name), services(&ALL)));
-    let mut mesh = Mesh::new(DefaultPolicy::Allow, Revision(7), grants.into(), settle_until);
-    let caller = mesh.up("n1", &[], &["orders"]);
+/// A mesh after a restart, in which `nodes` had joined.
+fn restarted(nodes: &[&str]) -> Mesh {
+    let grants = nodes.iter().map(|name| (node(name), services(&ALL))).collect();
+    Mesh::new(DefaultPolicy::Allow, Revision(7), grants)
+}
 
+#[test]
+fn after_a_restart_the_others_get_a_while_from_the_first_on() {
+    let mut mesh = restarted(&["n1", "n2", "n3"]);
+    let alone = mesh.poll_timeout();
+    let caller = mesh.up("n1", &[], &["orders"]);
+    let deadline = mesh.poll_timeout();
+
+    mesh.register(T0 + SETTLE / 2, &node("n2"), register(&["orders"], &[]), IP).expect("granted");
+
+    assert_eq!((alone, deadline), (None, Some(T0 + SETTLE)));
+    assert_eq!(mesh.poll_timeout(), deadline, "the second does not put it off");
     assert_eq!(mesh.pushed("n1", caller, None), None);
-    assert_eq!(mesh.poll_timeout(), settle_until);
     assert!(mesh.handle_timeout(T0 + SETTLE), "sessions should ask again");
-    assert_eq!(mesh.pushed("n1", caller, None).expect("settled").revision, Revision(8));
+    let snapshot = mesh.pushed("n1", caller, None).expect("settled");
+    assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
+    assert_eq!(snapshot.revision, Revision(9));
 }
 
 #[test]
 fn settling_ends_when_every_granted_node_is_back() {
-    let grants = ["n1", "n2"].map(|name| (node(name), services(&ALL)));
-    let mut mesh = Mesh::new(DefaultPolicy::Allow, Revision(7), grants.into(), Some(T0));
+    let mut mesh = restarted(&["n1", "n2"]);
     let caller = mesh.up("n1", &[], &["orders"]);
 
     mesh.up("n2", &["orders"], &[]);
@@ -307,16 +320,14 @@ fn settling_ends_when_every_granted_node_is_back() {
 
 #[test]
 fn a_mesh_that_nobody_joined_has_nothing_to_settle() {
-    let mesh = Mesh::new(DefaultPolicy::Deny, Revision(7), BTreeMap::new(), Some(T0));
-
-    assert!(mesh.is_settled());
+    assert!(restarted(&[]).is_settled());
 }
 
 #[test]
 fn a_full_mesh_has_room_only_for_nodes_that_joined_before() {
     let grant = |i: usize| (node(&format!("n{i}")), services(&["web"]));
     let grants = (0..MAX_NODES).map(grant).collect();
-    let mesh = Mesh::new(DefaultPolicy::Allow, Revision(0), grants, None);
+    let mesh = Mesh::new(DefaultPolicy::Allow, Revision(0), grants);
 
     assert!(mesh.has_room_for(&node("n0")));
     assert!(!mesh.has_room_for(&node("new")));

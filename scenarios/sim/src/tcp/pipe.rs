@@ -200,11 +200,7 @@ impl Drop for MemoryStream {
 }
 
 impl AsyncRead for MemoryStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.life.is_alive() {
             return Poll::Pending;
         }

@@ -10,7 +10,7 @@ use sinew_transport_core::ids::{EndpointId, NodeName};
 use toml::Spanned;
 
 use super::topology::{check_node, check_service};
-use super::{Names, given, names, unknown, within};
+use super::{MAX_DURATION, Names, given, names, unknown, within};
 use crate::file::mistakes::Mistakes;
 use crate::file::tables::{RawAction, RawCheck, RawEvent, RawScenario, Written};
 use crate::scenario::{Action, Check, Event, Expectation, Load, Topology};
@@ -175,6 +175,7 @@ fn check(raw: &RawCheck, timeline: &Timeline<'_>) -> Option<Check> {
         }
         RawCheck::P99 { times_fastest, outside } => {
             within(times_fastest, "times_fastest", &TIMES, notes);
+            within(outside, "outside", &(Duration::ZERO..=MAX_DURATION), notes);
             Check::P99 { at_most: *times_fastest.as_ref()?.get_ref(), outside: *outside.as_ref()?.get_ref() }
         }
     })
@@ -212,7 +213,7 @@ impl Timeline<'_> {
         let after = after.as_ref()?;
         let until = self.events.get(at + 1).map(|next| next.get_ref().at).or(self.end);
         if let Some(until) = until
-            && found.at + *after.get_ref() >= until
+            && found.at.saturating_add(*after.get_ref()) >= until
         {
             self.notes.note(
                 after.span(),

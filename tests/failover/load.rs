@@ -1,0 +1,173 @@
+//! Applications that call a greeter all the time, and what each of their calls saw.
+//!
+//! Half of them are polite and wait for the greeting before they say anything: until then they have sent no
+//! payload. The others are eager and say everything at once.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Mesh, Record, now_us, until};
+
+/// Applications.
+const WORKERS: usize = 8;
+
+/// What each does between two calls: together about a thousand calls a second.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A call that takes longer hangs: a dead peer's streams are given up much sooner.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a call begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Polite,
+    Eager,
+}
+
+/// One connection of an application.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) manner: Manner,
+    pub(crate) began_us: u64,
+    pub(crate) ended_us: u64,
+    /// The application's end of it, by which the access log knows it.
+    client: Option<SocketAddr>,
+    /// Whether anything was handed to the mesh.
+    pub(crate) sent: bool,
+    pub(crate) greeted_by: Option<String>,
+    pub(crate) failure: Option<String>,
+}
+
+/// Calls without end.
+pub(crate) struct Load {
+    calls: Arc<Mutex<Vec<Call>>>,
+    stop: CancellationToken,
+    workers: JoinSet<()>,
+}
+
+impl Load {
+    /// Begins to call through `listener`.
+    pub(crate) fn start(listener: SocketAddr) -> Self {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let stop = CancellationToken::new();
+        let mut workers = JoinSet::new();
+        for worker in 0..WORKERS {
+            let (calls, stop) = (Arc::clone(&calls), stop.clone());
+            let manner = if worker % 2 == 0 { Manner::Polite } else { Manner::Eager };
+            workers.spawn(async move {
+                while !stop.is_cancelled() {
+                    let call = call(listener, manner).await;
+                    calls.lock().unwrap().push(call);
+                    sleep(PAUSE).await;
+                }
+            });
+        }
+        Self { calls, stop, workers }
+    }
+
+    /// Waits until `count` calls that began later than `after_us` have ended.
+    pub(crate) async fn calls_after(&self, after_us: u64, count: usize) {
+        let enough = until("calls that begin later", || async {
+            let calls = self.calls.lock().unwrap();
+            let ended = calls.iter().filter(|call| call.began_us > after_us).count();
+            if ended >= count { Ok(()) } else { Err(format!("{ended} of {count}")) }
+        });
+        enough.await.unwrap();
+    }
+
+    /// Waits for a call that began later than `after_us` and was greeted by `name`; yields when it began.
+    pub(crate) async fn greeted_by(&self, name: &str, after_us: u64) -> u64 {
+        let greeted = until("a greeting of the one that returned", || async {
+            let calls = self.calls.lock().unwrap();
+            let theirs = |call: &&Call| call.greeted_by.as_deref() == Some(name) && call.began_us > after_us;
+            let first = calls.iter().filter(theirs).map(|call| call.began_us).min();
+            first.ok_or_else(|| format!("{} calls, none of them greeted by {name}", calls.len()))
+        });
+        greeted.await.unwrap()
+    }
+
+    /// Ends the load, and yields what it saw beside what the caller's node wrote of it.
+    pub(crate) async fn stop(mut self, mesh: &Mesh, caller: &str) -> Seen {
+        self.stop.cancel();
+        while let Some(worker) = self.workers.join_next().await {
+            worker.unwrap();
+        }
+        let calls = std::mem::take(&mut *self.calls.lock().unwrap());
+        let records = mesh.records_when(caller, |records| records.len() >= calls.len()).await;
+        Seen { calls, records }
+    }
+}
+
+/// What the applications and the caller's access log say.
+pub(crate) struct Seen {
+    pub(crate) calls: Vec<Call>,
+    pub(crate) records: Vec<Record>,
+}
+
+impl Seen {
+    /// Calls that failed, each with its record.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = (&Call, &Record)> {
+        self.calls.iter().filter(|call| call.failure.is_some()).map(|call| (call, self.record_of(call)))
+    }
+
+    fn record_of(&self, call: &Call) -> &Record {
+        let client = call.client.map(|client| client.to_string()).unwrap_or_default();
+        // A port may be used again, but not at the same time.
+        let same =
+            |r: &&Record| r.client == client && (call.began_us..=call.ended_us).contains(&r.started_us);
+        self.records.iter().find(same).unwrap_or_else(|| panic!("no record of {call:?}"))
+    }
+}
+
+/// Calls once, and tells how it went.
+pub(crate) async fn call(listener: SocketAddr, manner: Manner) -> Call {
+    let mut call = Call {
+        manner,
+        began_us: now_us(),
+        ended_us: 0,
+        client: None,
+        sent: false,
+        greeted_by: None,
+        failure: None,
+    };
+    call.failure = match timeout(CALL_TIMEOUT, talk(listener, &mut call)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("not over after {CALL_TIMEOUT:?}")),
+    };
+    call.ended_us = now_us();
+    call
+}
+
+async fn talk(listener: SocketAddr, call: &mut Call) -> io::Result<()> {
+    let mut app = TcpStream::connect(listener).await?;
+    call.client = Some(app.local_addr()?);
+    let (up, mut down) = app.split();
+    let mut lines = BufReader::new(up).lines();
+    if call.manner == Manner::Eager {
+        call.sent = true;
+        down.write_all(b"HELP\r\nQUIT\r\n").await?;
+    }
+    let greeting = lines.next_line().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let name = greeting.strip_prefix("220 ").ok_or_else(|| io::Error::other(greeting.clone()))?;
+    call.greeted_by = Some(name.to_owned());
+    if call.manner == Manner::Polite {
+        call.sent = true;
+        down.write_all(b"HELP\r\nQUIT\r\n").await?;
+    }
+    for expected in [Some(format!("250 {name} HELP")), Some(format!("221 {name}")), None] {
+        let line = lines.next_line().await?;
+        if line != expected {
+            return Err(io::Error::other(format!("{line:?} instead of {expected:?}")));
+        }
+    }
+    down.shutdown().await
+}
