@@ -16,7 +16,7 @@ use crate::accept::accept_all;
 use crate::api::{self, Api, ApiListener};
 use crate::authority::{Authority, AuthorityError};
 use crate::config::Config;
-use crate::credential::admin_token;
+use crate::credential::{admin_token, reset_keys};
 use crate::files::{StateDir, StateError};
 use crate::hub::{Hub, Parts};
 use crate::ledger::Ledger;
@@ -74,7 +74,8 @@ pub async fn run(config: Config, runtime: Arc<dyn Runtime>, stop: CancellationTo
     let ledger = Ledger::open(&state)?;
     let credentials = authority.issue_controller(&state, &config.name, runtime.wall_now())?;
 
-    let sessions = Arc::new(SessionListener::bind(&runtime, config.listen, &credentials)?);
+    let sessions =
+        Arc::new(SessionListener::bind_with(&runtime, config.listen, &credentials, &reset_keys(&state)?)?);
     let api_error = |source| RunError::Api { address: config.api, source };
     let api = ApiListener::bind(&*runtime, config.api).map_err(api_error)?;
     let ports = Ports { control: sessions.local_addr(), api: api.address() };

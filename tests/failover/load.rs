@@ -119,11 +119,17 @@ impl Seen {
     }
 
     fn record_of(&self, call: &Call) -> &Record {
-        let client = call.client.map(|client| client.to_string()).unwrap_or_default();
+        call.record(&self.records).unwrap_or_else(|| panic!("no record of {call:?}"))
+    }
+}
+
+impl Call {
+    /// What the caller's node wrote of it.
+    pub(crate) fn record<'r>(&self, records: &'r [Record]) -> Option<&'r Record> {
+        let client = self.client.map(|client| client.to_string()).unwrap_or_default();
         // A port may be used again, but not at the same time.
-        let same =
-            |r: &&Record| r.client == client && (call.began_us..=call.ended_us).contains(&r.started_us);
-        self.records.iter().find(same).unwrap_or_else(|| panic!("no record of {call:?}"))
+        let lived = self.began_us..=self.ended_us;
+        records.iter().find(|record| record.client == client && lived.contains(&record.started_us))
     }
 }
 

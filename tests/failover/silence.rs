@@ -120,16 +120,18 @@ impl Hosts {
             in_a_row = if call.greeted_by.as_deref() == Some("n1") { in_a_row + 1 } else { 0 };
             calls += 1;
         }
+        // Connections end after their applications: with the last acknowledgement.
+        self.mesh.records_when("caller", |records| records.len() == calls).await;
         sleep(idle).await;
         self.mesh.kill("n1").await;
         sleep(unused).await;
 
         let call = call(listener, manner).await;
-        eprintln!("{call:?} calls {calls}");
 
-        let mut records = self.mesh.records_when("caller", |records| records.len() > calls).await;
+        let records = self.mesh.records_when("caller", |records| call.record(records).is_some()).await;
         self.mesh.restart("n1").await;
-        (call, records.pop().unwrap())
+        let record = call.record(&records).unwrap().clone();
+        (call, record)
     }
 }
 

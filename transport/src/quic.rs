@@ -50,6 +50,9 @@ impl std::fmt::Debug for ResetKeys {
 }
 
 impl ResetKeys {
+    /// Bytes of all keys together.
+    pub const LEN: usize = 72;
+
     /// New random keys.
     ///
     /// # Panics
@@ -65,6 +68,24 @@ impl ResetKeys {
         fill(&mut token);
         fill(&mut id);
         Self { reset, token, connection_id: u64::from_le_bytes(id) }
+    }
+
+    /// The keys as bytes, for a private file.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..32].copy_from_slice(&self.reset);
+        bytes[32..64].copy_from_slice(&self.token);
+        bytes[64..].copy_from_slice(&self.connection_id.to_le_bytes());
+        bytes
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) gave; none when the length is another.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (reset, rest) = bytes.split_first_chunk::<32>()?;
+        let (token, id) = rest.split_first_chunk::<32>()?;
+        Some(Self { reset: *reset, token: *token, connection_id: u64::from_le_bytes(id.try_into().ok()?) })
     }
 
     pub(crate) fn token_key(&self) -> Arc<dyn quinn::crypto::HandshakeTokenKey> {
@@ -111,4 +132,23 @@ pub(crate) fn session() -> TransportConfig {
         .max_idle_timeout(IdleTimeout::try_from(SESSION_IDLE).ok())
         .keep_alive_interval(Some(SESSION_KEEP_ALIVE));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back_as_written() {
+        let keys = ResetKeys::random();
+        let bytes = keys.to_bytes();
+
+        let back = ResetKeys::from_bytes(&bytes).expect("whole");
+
+        assert_eq!(
+            (back.reset, back.token, back.connection_id),
+            (keys.reset, keys.token, keys.connection_id)
+        );
+        assert!(ResetKeys::from_bytes(&bytes[1..]).is_none());
+    }
 }

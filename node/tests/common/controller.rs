@@ -17,7 +17,7 @@ use super::raw::{self, soon};
 
 /// What a node needs to know of the mesh: that these peers may speak for these services.
 pub(crate) fn snapshot(revision: u64, peers: &[(&str, &str)]) -> Snapshot {
-    let service = |name| ServiceName::new(name).expect("valid");
+    let service = |name: &str| ServiceName::new(name).expect("valid");
     let peer = |&(node, granted): &(&str, &str)| Peer {
         node: NodeName::new(node).expect("valid"),
         zone: None,

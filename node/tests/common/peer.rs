@@ -12,7 +12,7 @@ use super::raw::{self, soon};
 
 /// A call of `orders` for `web`, as the snapshot of the stage allows it.
 pub(crate) fn preamble() -> Preamble {
-    let service = |name| ServiceName::new(name).expect("valid");
+    let service = |name: &str| ServiceName::new(name).expect("valid");
     Preamble {
         kind: StreamKind::Tcp,
         destination: service("orders"),

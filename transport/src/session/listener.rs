@@ -49,13 +49,26 @@ impl SessionListener {
         address: SocketAddr,
         credentials: &Credentials,
     ) -> Result<Self, BindError> {
+        Self::bind_with(runtime, address, credentials, &ResetKeys::random())
+    }
+
+    /// The same with keys that survive a restart: nodes then notice at once that the controller they talk
+    /// to is another run.
+    ///
+    /// # Errors
+    /// As [`SessionListener::bind`].
+    pub fn bind_with(
+        runtime: &Arc<dyn Runtime>,
+        address: SocketAddr,
+        credentials: &Credentials,
+        keys: &ResetKeys,
+    ) -> Result<Self, BindError> {
         let refusals = Arc::new(Refusals::default());
         let expect = Expect::AnyNode(credentials.identity().trust_domain().clone());
         let tls = tls::server(runtime, credentials, expect, true, &[ALPN_CONTROL, ALPN_JOIN], &refusals)?;
-        let keys = ResetKeys::random();
         let mut config = quinn::ServerConfig::new(Arc::new(tls), keys.token_key());
         config.transport_config(Arc::new(quic::session())).migration(false);
-        let endpoint = bind(runtime, address, &keys, Some(config))?;
+        let endpoint = bind(runtime, address, keys, Some(config))?;
         let address = endpoint.local_addr().map_err(|source| BindError::Socket { address, source })?;
         let (arrived, arrivals) = mpsc::channel(HANDSHAKES_MAX);
         let mut accepting = JoinSet::new();
