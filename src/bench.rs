@@ -70,7 +70,8 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let report = runtime.block_on(engine::run(&scenario, &options))?;
 
     if let Some(path) = &args.json {
-        std::fs::write(path, report.to_json()).with_context(|| format!("writing the report to {}", path.display()))?;
+        std::fs::write(path, report.to_json())
+            .with_context(|| format!("writing the report to {}", path.display()))?;
     }
     match args.output {
         Output::Json => println!("{}", report.to_json()),

@@ -53,10 +53,8 @@ impl AccessLog {
 
     /// Takes a line; never waits.
     pub(crate) fn write(&self, record: Record) {
-        if let Some(queue) = &self.queue {
-            if queue.try_send(record).is_err() {
-                self.metrics.access_log_dropped.inc();
-            }
+        if self.queue.as_ref().is_some_and(|queue| queue.try_send(record).is_err()) {
+            self.metrics.access_log_dropped.inc();
         }
     }
 }

@@ -58,9 +58,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 fn write_refusals(text: &mut String, refusals: &Refusals) {
-    text.push_str(
-        "# HELP sinew_peers_refused Connections of or to other nodes refused before their first stream.\n",
-    );
+    text.push_str("# HELP sinew_peers_refused Connections of or to other nodes that were refused.\n");
     text.push_str("# TYPE sinew_peers_refused counter\n");
     for (reason, count) in refusals.all() {
         let _ = writeln!(text, "sinew_peers_refused_total{{reason=\"{}\"}} {count}", reason.name());

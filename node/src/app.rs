@@ -1,8 +1,8 @@
 //! A connection to an application that never ends by accident.
 //!
-//! A TCP socket that is dropped ends cleanly: the application would take a cancelled task, a panic or a
-//! lost peer for the end of the data. [`App`] therefore aborts its socket (RST) when it is dropped,
-//! unless both directions came to their clean end before.
+//! A TCP socket that is dropped ends cleanly: the application would take a cancelled task, a panic, a
+//! lost peer or the death of this process for the end of the data. [`App`] therefore has its socket reset
+//! (RST) however it ends, unless both directions came to their clean end before.
 //!
 //! Both directions are driven by one task, so the lock around the socket is never waited for.
 
@@ -45,7 +45,8 @@ impl Shared {
 
 impl App {
     /// Takes a socket over, and gives both of its directions.
-    pub(crate) fn new(stream: Box<dyn AppStream>) -> (Self, AppReader, AppWriter) {
+    pub(crate) fn new(mut stream: Box<dyn AppStream>) -> (Self, AppReader, AppWriter) {
+        stream.reset_on_drop(true);
         let shared = Shared(Arc::new(Mutex::new(Some(stream))));
         let reader = AppReader { shared: shared.clone(), size: READ_MIN };
         let writer = AppWriter { shared: shared.clone() };
@@ -54,16 +55,17 @@ impl App {
 
     /// Both directions came to their clean end: nothing is left to abort.
     pub(crate) fn close_cleanly(self) {
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stream = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut stream) = stream {
+            stream.reset_on_drop(false);
+        }
     }
 }
 
 impl Drop for App {
     fn drop(&mut self) {
-        let stream = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(stream) = stream {
-            stream.abort();
-        }
+        // The halves may outlive this: the socket ends now.
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

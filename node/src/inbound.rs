@@ -53,6 +53,7 @@ impl Inbound {
                 describe(&mut record, plane, &preamble);
                 plane.metrics.opened(&record);
                 let ended = tokio::select! {
+                    biased;
                     ended = self.carry(&preamble, &mut record, &mut sink, &mut source) => ended,
                     () = self.stop.cancelled() => {
                         end(&mut sink, &mut source, Code::Cut);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sinew_node_core::{Config, ListenConfig};
 use sinew_transport::session::BindError;
 use sinew_transport::verify::Refusals;
-use sinew_transport::{Access, Common, Peers, Runtime, Shard, ShardHost};
+use sinew_transport::{Access, AppListener, Common, Peers, Runtime, Shard, ShardHost};
 use sinew_transport_core::ids::ServiceName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -256,6 +256,9 @@ struct Part {
     arrivals: mpsc::Receiver<Arrived>,
 }
 
+/// A listener, its socket, and where that is.
+type BoundListener = (Arc<ListenConfig>, Box<dyn AppListener>, ListenPort);
+
 type Report = Result<(SocketAddr, Vec<ListenPort>), RunError>;
 
 impl Part {
@@ -285,10 +288,7 @@ impl Part {
         let _ = timeout(STOP_TIME, tracker.wait()).await;
     }
 
-    fn bind(
-        &self,
-    ) -> Result<(Shard, Vec<(Arc<ListenConfig>, Box<dyn sinew_transport::AppListener>, ListenPort)>), RunError>
-    {
+    fn bind(&self) -> Result<(Shard, Vec<BoundListener>), RunError> {
         let runtime = &self.common.runtime;
         let stop = self.outbound.stop.clone();
         let again = self.last.filter(|last| self.wanted.port() == 0 && last.ip() == self.wanted.ip());

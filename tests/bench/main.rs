@@ -4,6 +4,7 @@
 //! and the name of the expectation that it carries. Otherwise the quickstart would prove nothing.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says enough by failing there")]
 
 mod dev;
 mod processes;
@@ -66,9 +67,13 @@ fn missed_without(mechanism: &str) -> Vec<String> {
     assert_eq!(output.status.code(), Some(79));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let all = report["expectations"].as_array().unwrap().iter();
-    let missed: Vec<_> = all.filter(|e| e["met"] == false).map(|e| e["name"].as_str().unwrap().to_owned()).collect();
+    let missed: Vec<_> =
+        all.filter(|e| e["met"] == false).map(|e| e["name"].as_str().unwrap().to_owned()).collect();
     for name in &missed {
-        assert!(stderr(&output).contains(&format!("expectation `{name}` was not met")), "{name} is not named");
+        assert!(
+            stderr(&output).contains(&format!("expectation `{name}` was not met")),
+            "{name} is not named"
+        );
     }
     missed
 }

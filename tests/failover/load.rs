@@ -94,14 +94,22 @@ impl Load {
         greeted.await.unwrap()
     }
 
-    /// Ends the load, and yields what it saw beside what the caller's node wrote of it.
-    pub(crate) async fn stop(mut self, mesh: &Mesh, caller: &str) -> Seen {
+    /// Ends the load, and yields what it saw beside what the caller's node wrote of it. Of calls that began
+    /// before `since_us`, only those that failed are sure to be in the log: one that has lost its peer ends
+    /// when the peer is given up, also if its application was done.
+    pub(crate) async fn stop(mut self, mesh: &Mesh, caller: &str, since_us: u64) -> Seen {
         self.stop.cancel();
         while let Some(worker) = self.workers.join_next().await {
             worker.unwrap();
         }
         let calls = std::mem::take(&mut *self.calls.lock().unwrap());
-        let records = mesh.records_when(caller, |records| records.len() >= calls.len()).await;
+        let late = calls.iter().filter(|call| call.began_us >= since_us).count();
+        let failed = || calls.iter().filter(|call| call.failure.is_some());
+        let enough = |records: &[Record]| {
+            records.iter().filter(|record| record.started_us >= since_us).count() >= late
+                && failed().all(|call| call.record(records).is_some())
+        };
+        let records = mesh.records_when(caller, enough).await;
         Seen { calls, records }
     }
 }

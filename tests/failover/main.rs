@@ -124,7 +124,7 @@ async fn a_peer_that_restarts_is_used_again_within_5_s() {
         let after_ms = (used_us - restarted_us) / MILLISECOND;
         assert!(after_ms <= 5000, "after {after_ms} ms; away {away:?}, told to stop: {gently}");
     }
-    load.stop(&mesh, "caller").await;
+    load.stop(&mesh, "caller", 0).await;
 }
 
 /// The node that the applications of these stories are on. Connections lost with a dead peer hang until
@@ -154,7 +154,7 @@ async fn a_node_dies_under_load(caller: NodePlan) -> (u64, Seen) {
     let died_us = mesh.kill("n1").await;
 
     load.calls_after(died_us + SECOND, ENOUGH_CALLS).await;
-    (died_us, load.stop(&mesh, "caller").await)
+    (died_us, load.stop(&mesh, "caller", died_us).await)
 }
 
 /// Records of connections that were given to `node` later than `after_us`. Of an endpoint that was left, the
@@ -204,7 +204,7 @@ async fn a_service_dies_and_returns(caller: NodePlan) -> ServiceStory {
     let returned_us = now_us();
     load.calls_after(returned_us + 3 * SECOND, ENOUGH_CALLS).await;
 
-    let seen = load.stop(&mesh, "caller").await;
+    let seen = load.stop(&mesh, "caller", gone_us).await;
     let greeted = |call: &&load::Call| call.greeted_by.as_deref() == Some("n1");
     let back = seen.calls.iter().filter(greeted).map(|call| call.began_us);
     let back_us = back.filter(|began_us| *began_us > gone_us).min();

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::load::{Call, Load, Manner, call};
 use crate::support::{Mesh, NodePlan, Record, Service, now_us};
 use crate::transfer::{Progress, Received, receive, send};
-use crate::{ENOUGH_CALLS, MACHINE, SECOND, caller, visits};
+use crate::{ENOUGH_CALLS, MACHINE, SECOND, caller, two_hosts, visits};
 
 /// How soon the first connection after a silent death succeeds elsewhere.
 const FIRST_USE: u64 = 400_000;
@@ -73,6 +73,23 @@ async fn a_peer_stopped_for_5_s_and_continued_loses_no_stream() {
     assert!(pause.transfers.iter().all(|record| record.outcome == "ok"), "{:?}", pause.transfers);
     assert_eq!(pause.failed, 0, "connections of the load");
     assert_eq!(pause.late_visits, 0, "connections given to the stopped peer later than a second after");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_was_stopped_and_continues_is_used_again_within_5_s() {
+    let _machine = MACHINE.lock().await;
+    let (mut mesh, _services) = two_hosts(caller().set("dead_after", "\"10s\"")).await;
+    let load = Load::start(mesh.listener("caller", "orders"));
+    load.calls_after(0, ENOUGH_CALLS).await;
+    load.greeted_by("n1", 0).await;
+    mesh.pause("n1").await;
+    sleep(Duration::from_secs(2)).await;
+
+    mesh.resume("n1");
+
+    let resumed_us = now_us();
+    let used_us = load.greeted_by("n1", resumed_us).await;
+    assert!(used_us <= resumed_us + 5 * SECOND, "{} ms", (used_us - resumed_us) / 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,8 +213,7 @@ async fn a_pause_in_the_middle(caller: NodePlan) -> Pause {
     for _ in 0..TRANSFERS {
         received.push(ended.recv().await.unwrap());
     }
-    load.greeted_by("n1", resumed_us).await;
-    let seen = load.stop(&mesh, "caller").await;
+    let seen = load.stop(&mesh, "caller", 0).await;
     let late = visits(&seen, "n1", paused_us + SECOND);
     let late_visits = late.filter(|r| r.destination == "orders" && r.picked_us < resumed_us).count();
     let enough = |records: &[Record]| records.iter().filter(|r| r.destination == "vault").count() == TRANSFERS;

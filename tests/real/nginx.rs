@@ -84,9 +84,10 @@ async fn a_node_killed_under_wrk_takes_only_its_own_requests_with_it() {
     let errors = Errors::of(&said);
     println!("node killed under wrk: {errors:?}; {casualties}");
     assert_eq!((errors.connect, errors.write, errors.timeout, errors.status), (0, 0, 0, 0), "{}", said.text);
-    // A kept connection has one request on its way, and is opened anew after it failed.
-    assert_eq!(errors.read as usize, casualties.failed, "{}", said.text);
-    assert!((1..=CONNECTIONS).contains(&casualties.failed), "{casualties}");
+    // A kept connection has one request on its way, and is opened anew after it failed. It may also have been
+    // on its way to a clean end, which nginx asks for after a thousand requests: then wrk misses nothing.
+    assert!((1..=casualties.failed).contains(&(errors.read as usize)), "{}", said.text);
+    assert!(casualties.failed <= CONNECTIONS, "{casualties}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

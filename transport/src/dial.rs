@@ -35,7 +35,7 @@ pub(crate) async fn dial_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>)
         });
         for peer in peers {
             keepers.entry(peer.name().clone()).or_insert_with(|| {
-                let cancel = shard.stop.child_token();
+                let cancel = shard.closing.child_token();
                 let keeping = keep(Arc::clone(&shard), Arc::clone(&peer), Arc::clone(&handler));
                 let cancelled = cancel.clone();
                 shard.tracker.spawn(async move {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use sinew_transport_core::identity::Identity;
 use sinew_transport_core::ids::NodeName;
-use sinew_transport_core::wire::Hello;
+use sinew_transport_core::wire::{self, Hello, Malformed, Message, Ping};
 
 use crate::link::Link;
 use crate::session::{alpn_of, peer_identity, refusal_of};
@@ -17,6 +17,9 @@ use crate::shard::Shard;
 use crate::stream::{RecvStream, SendStream, StreamError};
 use crate::tls::{self, ALPN_DATA, SERVER_NAME};
 use crate::verify::{Expect, Refusal};
+
+/// Longest tell that is skipped: as long as the other frames of a data connection may be.
+const TELL_MAX: u32 = 4 * 1024;
 
 /// A greeted connection's first stream.
 pub(crate) struct Greeted {
@@ -83,4 +86,32 @@ pub(crate) async fn greet_peer(
     let hello: Hello = receive.read_frame().await.map_err(|e| why(e.to_string()))?;
     let link = shard.link(connection.clone(), peer.clone(), hello, Some(lane), estimator);
     Ok(Greeted { link, send, receive })
+}
+
+/// Reads what follows the greeting, and says how it ended. A keep-alive asks for nothing. What a later
+/// version tells is skipped, however much of it: nothing is kept, and sending it costs more.
+pub(crate) async fn read_tells(receive: &mut RecvStream) -> StreamError {
+    loop {
+        if let Err(error) = read_tell(receive).await {
+            return error;
+        }
+    }
+}
+
+async fn read_tell(receive: &mut RecvStream) -> Result<(), StreamError> {
+    let head = receive.read_head().await?;
+    let ping = head.kind == Ping::KIND;
+    if !ping && !head.skippable() {
+        return Err(Malformed::Unexpected { found: head.kind, expected: Ping::KIND }.into());
+    }
+    let max = if ping { Ping::MAX_LEN } else { TELL_MAX };
+    if head.len > max {
+        return Err(Malformed::TooLong { kind: head.kind, len: head.len, max }.into());
+    }
+    let mut payload = vec![0; head.len as usize];
+    receive.read_exact(&mut payload).await?;
+    if ping {
+        wire::decode::<Ping>(&payload)?;
+    }
+    Ok(())
 }

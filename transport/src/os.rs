@@ -159,9 +159,10 @@ impl AppArrival for OsArrival {
 struct OsStream(TcpStream);
 
 impl AppStream for OsStream {
-    fn abort(self: Box<Self>) {
-        // Lingering for no time makes close() send RST. It fails only on a socket that is gone.
-        let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
+    fn reset_on_drop(&mut self, reset: bool) {
+        // Lingering for no time makes close() send RST, also when the kernel closes for a process that was
+        // killed. It fails only on a socket that is gone.
+        let _ = SockRef::from(&self.0).set_linger(reset.then_some(Duration::ZERO));
     }
 }
 

@@ -118,6 +118,8 @@ pub(crate) fn data(controller: Arc<dyn ControllerFactory + Send + Sync>) -> Tran
         .max_idle_timeout(IdleTimeout::try_from(DATA_IDLE).ok())
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .send_window(SEND_WINDOW)
+        // Nobody reads them yet, and what is not read is kept: up to 1.25 MB a connection.
+        .datagram_receive_buffer_size(None)
         .mtu_discovery_config(Some(mtu))
         .congestion_controller_factory(controller);
     config
@@ -129,6 +131,7 @@ pub(crate) fn session() -> TransportConfig {
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
         .max_idle_timeout(IdleTimeout::try_from(SESSION_IDLE).ok())
         .keep_alive_interval(Some(SESSION_KEEP_ALIVE));
     config

@@ -91,8 +91,14 @@ pub trait AppArrival: Debug + Send {
 
 /// A connection to an application.
 pub trait AppStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {
-    /// Ends it so that the application sees an error, never a clean end (RST; SO_LINGER 0).
-    fn abort(self: Box<Self>);
+    /// Whether its end, by a drop or by the death of this process, shows as an error to the application (RST;
+    /// `SO_LINGER` 0) instead of a clean end. Off at first.
+    fn reset_on_drop(&mut self, reset: bool);
+
+    /// Ends it so that the application sees an error.
+    fn abort(mut self: Box<Self>) {
+        self.reset_on_drop(true);
+    }
 }
 
 /// Where shards run: threads in the program, tasks in simulation.

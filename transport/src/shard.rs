@@ -21,13 +21,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::dial::dial_all;
-use crate::greet::{Greeted, greet_dialler};
+use crate::greet::{Greeted, greet_dialler, read_tells};
 use crate::link::{Birth, Link, Stream};
 use crate::monitor::Monitor;
-use crate::peers::Peers;
+use crate::peers::{Peer, Peers};
 use crate::quic::{self, ResetKeys};
 use crate::runtime::{BoxFuture, Runtime};
 use crate::session::{self, BindError};
+use crate::stream::StreamError;
 use crate::tap::TapFactory;
 use crate::tls::{self, ALPN_DATA, Credentials};
 use crate::verify::{Expect, Refusal, Refusals};
@@ -38,6 +39,8 @@ const HANDSHAKES_MAX: usize = 1024;
 const GREETING_TIME: Duration = Duration::from_secs(5);
 /// How long a retired link stays, so that the other end has noticed that it is retired.
 const RETIRED_FOR: Duration = Duration::from_secs(1);
+/// How long the last frames of ended streams have to leave: quinn tells nobody when a reset was sent.
+const FLUSH_TIME: Duration = Duration::from_millis(5);
 /// How long a stopping shard waits for what it closed to be acknowledged.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
@@ -77,7 +80,10 @@ pub struct Shard {
     wake: Arc<Notify>,
     pub(crate) server: quinn::ServerConfig,
     pub(crate) tracker: TaskTracker,
-    pub(crate) stop: CancellationToken,
+    /// Takes nothing new.
+    stop: CancellationToken,
+    /// Ends what is there.
+    pub(crate) closing: CancellationToken,
 }
 
 impl std::fmt::Debug for Shard {
@@ -101,7 +107,7 @@ impl Shard {
         let tls =
             tls::server(&common.runtime, &common.credentials, expect, false, &[ALPN_DATA], &common.refusals)?;
         let mut server = quinn::ServerConfig::new(Arc::new(tls), common.keys.token_key());
-        server.migration(false);
+        server.migration(false).time_source(Arc::new(tls::WallTime(Arc::clone(&common.runtime))));
         let endpoint = session::bind(&common.runtime, address, &common.keys, Some(server.clone()))?;
         Ok(Self {
             index,
@@ -112,6 +118,7 @@ impl Shard {
             server,
             tracker: TaskTracker::new(),
             stop,
+            closing: CancellationToken::new(),
         })
     }
 
@@ -133,7 +140,7 @@ impl Shard {
             dead_after: shard.common.dead_after,
             suspicion: shard.common.suspicion,
         };
-        shard.tracker.spawn(monitor.run(shard.stop.clone()));
+        shard.tracker.spawn(monitor.run(shard.closing.clone()));
         let accepting = accept_all(Arc::clone(&shard), Arc::clone(&handler));
         let dialling = dial_all(Arc::clone(&shard), handler);
         tokio::select! {
@@ -141,14 +148,26 @@ impl Shard {
             () = accepting => {}
             () = dialling => {}
         }
+        // Whoever carries a stream has been told to stop, too, and ends it with a code of its own, which must
+        // reach the peer before the connection under it is closed.
+        let _ = timeout(CLOSING_TIME, shard.streams_ended()).await;
+        shard.closing.cancel();
         shard.endpoint.close(quinn::VarInt::from_u32(0), b"the node stops");
         shard.tracker.close();
-        // Streams end by themselves now that their connections are closed.
         let _ = timeout(CLOSING_TIME, async {
             shard.endpoint.wait_idle().await;
             shard.tracker.wait().await;
         })
         .await;
+    }
+
+    /// Waits until no stream is left on this shard's links, and their last frames had time to leave.
+    async fn streams_ended(&self) {
+        let busy = |peer: &Arc<Peer>| peer.links().iter().any(|l| l.shard() == self.index && l.streams() > 0);
+        while self.common.peers.all().iter().any(busy) {
+            sleep(FLUSH_TIME).await;
+        }
+        sleep(FLUSH_TIME).await;
     }
 
     pub(crate) fn hello(&self, lane: u16) -> Hello {
@@ -242,19 +261,26 @@ pub(crate) async fn live(shard: &Arc<Shard>, greeted: Greeted, handler: Arc<dyn 
             }
         }
     };
-    // Tells are read and, as long as none is known here, only checked for being frames.
-    let reading = async { while receive.read_frame::<Ping>().await.is_ok() {} };
     tokio::select! {
         () = accepting => {}
         () = pinging => {}
-        () = reading => {}
+        error = read_tells(&mut receive) => unreadable(shard, &link, &error),
         () = retire(&link) => {}
-        () = shard.stop.cancelled() => {}
+        () = shard.closing.cancelled() => {}
     }
     link.close("done");
     shard.common.peers.remove(&link, &peer);
     let reason = link.closed().await;
     tracing::info!(peer = %link.peer(), lane = link.lane(), reason, "link down");
+}
+
+/// The first stream of a link came to its end. If that was for what the peer sent, it is told, and counted.
+fn unreadable(shard: &Shard, link: &Link, error: &StreamError) {
+    if let StreamError::Malformed(malformed) = error {
+        shard.common.refusals.count(Refusal::BadHello);
+        tracing::warn!(peer = %link.peer(), reason = %malformed, "peer sent what can't be read");
+        link.close(&format!("after the greeting: {malformed}"));
+    }
 }
 
 /// Ends when a retired link has nothing left to do.

@@ -155,16 +155,20 @@ impl RecvStream {
     /// # Errors
     /// [`StreamError`] when the stream ends instead, or something else is in its place.
     pub async fn read_frame<M: Message>(&mut self) -> Result<M, StreamError> {
-        for _ in 0..SKIPPED_MAX {
+        let mut skipped = 0;
+        loop {
             let head = self.read_head().await?;
             let due = wire::expect::<M>(head)?;
+            skipped += usize::from(!due);
+            if skipped > SKIPPED_MAX {
+                return Err(Malformed::Skipping(SKIPPED_MAX).into());
+            }
             let mut payload = vec![0; head.len as usize];
             self.read_exact(&mut payload).await?;
             if due {
                 return Ok(wire::decode(&payload)?);
             }
         }
-        Err(StreamError::Malformed(Malformed::UnknownKind(0)))
     }
 
     /// The head of the next frame, whatever it is.

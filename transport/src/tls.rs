@@ -99,9 +99,15 @@ impl Credentials {
     }
 }
 
-/// rustls asks for the time here.
+/// rustls and quinn ask for the time here.
 #[derive(Debug)]
-struct WallTime(Arc<dyn Runtime>);
+pub(crate) struct WallTime(pub(crate) Arc<dyn Runtime>);
+
+impl quinn::TimeSource for WallTime {
+    fn now(&self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + self.0.wall_now()
+    }
+}
 
 impl TimeProvider for WallTime {
     fn current_time(&self) -> Option<UnixTime> {

@@ -53,7 +53,7 @@ impl Expect {
 
 macro_rules! refusals {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
-        /// Why a connection was refused before its first stream.
+        /// Why a connection was refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Refusal { $($(#[$doc])* $variant),* }
 
@@ -95,7 +95,7 @@ refusals! {
     Timeout = "timeout",
     /// A limit on handshakes in progress was reached.
     Overloaded = "overloaded",
-    /// The greeting could not be read.
+    /// The greeting could not be read, or what followed it on its stream.
     BadHello = "bad_hello",
     /// Anything else that ended a handshake.
     Other = "other",

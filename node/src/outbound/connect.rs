@@ -189,10 +189,11 @@ impl Attempt<'_> {
     ) -> Result<Connected, Left> {
         let Stream { mut send, mut receive, guard } = stream;
         let rides_along = link.fresh();
-        if rides_along && replay.len == 0 {
-            if let Some(first) = reader.read_now() {
-                replay.keep(first);
-            }
+        if rides_along
+            && replay.len == 0
+            && let Some(first) = reader.read_now()
+        {
+            replay.keep(first);
         }
         let mut handed = 0;
         {

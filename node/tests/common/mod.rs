@@ -3,7 +3,11 @@
 //!
 //! Everything runs on the test's own thread, so a log line or a counter that a stream caused is there before
 //! its peer sees the answer.
-#![allow(clippy::disallowed_methods, reason = "stories in the real world")]
+#![allow(
+    clippy::disallowed_methods,
+    dead_code,
+    reason = "stories in the real world; each uses a part of this"
+)]
 
 #[path = "../../../transport/tests/common/authority.rs"]
 pub(crate) mod authority;
@@ -86,12 +90,8 @@ impl Stage {
         );
         let config = Config::parse("node.toml", &config).expect("no mistake");
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(
-            config,
-            Arc::new(OsRuntime),
-            Arc::new(Tasks::default()),
-            stop.clone(),
-        ));
+        let running =
+            tokio::spawn(run(config, Arc::new(OsRuntime), Arc::new(Tasks::default()), stop.clone()));
 
         let mut session = controller.session().await;
         session.welcome().await;
@@ -161,7 +161,8 @@ impl Metrics {
 
     /// Streams that were answered with a code, by code.
     pub(crate) fn refused_streams(&self) -> BTreeMap<&'static str, f64> {
-        let count = |code: Code| self.get(&format!("sinew_streams_refused_total{{code=\"{}\"}}", code.name()));
+        let count =
+            |code: Code| self.get(&format!("sinew_streams_refused_total{{code=\"{}\"}}", code.name()));
         Code::ALL.into_iter().map(|code| (code.name(), count(code))).filter(|(_, n)| *n > 0.0).collect()
     }
 

@@ -182,7 +182,10 @@ async fn a_stream_that_does_not_say_what_it_is_is_refused_after_five_seconds() {
     assert_eq!(codes(stream).await, (number, number));
     assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
     let record = stage.record().await;
-    assert_eq!((&record["outcome"], &record["reason"]), (&"bad_preamble".into(), &"no preamble in 5s".into()));
+    assert_eq!(
+        (&record["outcome"], &record["reason"]),
+        (&"bad_preamble".into(), &"no preamble in 5s".into())
+    );
     assert_eq!(stage.metrics().await.refused_streams(), [("BAD_PREAMBLE", 1.0)].into());
     is_served(&stage, &peer).await;
     stage.end().await;

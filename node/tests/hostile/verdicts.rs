@@ -66,8 +66,7 @@ async fn a_service_that_refuses_is_told_as_refused() {
 #[tokio::test]
 async fn a_caller_that_the_snapshot_does_not_know_is_denied() {
     let stage = Stage::set().await;
-    let (peer, stranger) =
-        (stage.peer().await, Peer::greet("n9", &stage.authority, stage.data).await);
+    let (peer, stranger) = (stage.peer().await, Peer::greet("n9", &stage.authority, stage.data).await);
 
     let stream = stranger.say(&wire::encode(&preamble())).await;
 

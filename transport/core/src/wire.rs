@@ -96,6 +96,9 @@ pub enum Malformed {
     /// A frame of a kind that is not known here and may not be skipped.
     #[error("frame kind {0} is not known here and may not be skipped")]
     UnknownKind(u16),
+    /// Skippable frames, one after the other, where something is due.
+    #[error("more than {0} frames to be skipped before the one that is due")]
+    Skipping(usize),
     /// A frame of a known kind where another is due.
     #[error("frame kind {found} where {expected} is due")]
     Unexpected {

@@ -67,7 +67,10 @@ impl SessionListener {
         let expect = Expect::AnyNode(credentials.identity().trust_domain().clone());
         let tls = tls::server(runtime, credentials, expect, true, &[ALPN_CONTROL, ALPN_JOIN], &refusals)?;
         let mut config = quinn::ServerConfig::new(Arc::new(tls), keys.token_key());
-        config.transport_config(Arc::new(quic::session())).migration(false);
+        config
+            .transport_config(Arc::new(quic::session()))
+            .migration(false)
+            .time_source(Arc::new(tls::WallTime(Arc::clone(runtime))));
         let endpoint = bind(runtime, address, keys, Some(config))?;
         let address = endpoint.local_addr().map_err(|source| BindError::Socket { address, source })?;
         let (arrived, arrivals) = mpsc::channel(HANDSHAKES_MAX);

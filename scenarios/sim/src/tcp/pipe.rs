@@ -50,6 +50,8 @@ struct End {
     reset: bool,
     /// Nobody will read any more.
     closed: bool,
+    /// Closing it, on purpose or by its program's death, breaks the connection (`SO_LINGER` 0).
+    breaks: bool,
     reader: Option<Waker>,
     /// Who writes to here, at the other end.
     writer: Option<Waker>,
@@ -141,15 +143,9 @@ impl Pipe {
         })
     }
 
-    /// Ends both directions with an error.
-    fn abort(&self, side: Side) {
-        self.with(side, |mine, theirs| {
-            mine.closed = true;
-            mine.reset = true;
-            theirs.reset = true;
-            mine.wake();
-            theirs.wake();
-        });
+    /// Sets what [`close`](Self::close) will do.
+    fn reset_on_close(&self, side: Side, reset: bool) {
+        self.with(side, |mine, _| mine.breaks = reset);
     }
 
     /// What a kernel does with a socket that its program drops.
@@ -159,8 +155,9 @@ impl Pipe {
                 return;
             }
             mine.closed = true;
-            theirs.finished = true;
-            theirs.reset |= !mine.buffer.is_empty();
+            mine.reset |= mine.breaks;
+            theirs.reset |= mine.breaks || !mine.buffer.is_empty();
+            theirs.finished |= !mine.breaks;
             mine.wake();
             theirs.wake();
         });
@@ -185,9 +182,9 @@ impl MemoryStream {
 }
 
 impl AppStream for MemoryStream {
-    fn abort(self: Box<Self>) {
+    fn reset_on_drop(&mut self, reset: bool) {
         if self.life.is_alive() {
-            self.pipe.abort(self.side);
+            self.pipe.reset_on_close(self.side, reset);
         }
     }
 }
