@@ -122,7 +122,6 @@ async fn a_caller_that_is_ahead_is_served_when_the_snapshot_arrives() {
 async fn a_caller_that_is_ahead_is_denied_when_the_snapshot_says_so_too() {
     let mut stage = Stage::set().await;
     let peer = stage.peer().await;
-    let begun = Instant::now();
 
     let ahead = peer.say(&by_newer()).await;
     is_served(&stage, &peer).await;
@@ -130,7 +129,6 @@ async fn a_caller_that_is_ahead_is_denied_when_the_snapshot_says_so_too() {
 
     assert_eq!(codes(ahead).await, (3, 3));
     assert_eq!(stage.record().await["reason"], "node `n1` was not granted `shop`");
-    assert!(begun.elapsed() < Duration::from_secs(1), "it does not wait longer: {:?}", begun.elapsed());
     stage.end().await;
 }
 

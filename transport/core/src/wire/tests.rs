@@ -1,3 +1,5 @@
+//! What a frame promises: it reads back as written, and nothing that is not one is taken for one.
+
 use proptest::prelude::*;
 
 use super::*;
