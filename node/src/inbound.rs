@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::copy::{Meter, Sink, Source, join};
-use crate::local;
+use crate::local::{self, NotServed};
 use crate::plane::Plane;
 
 /// How long a stream may take to say what it is.
@@ -101,7 +101,13 @@ impl Inbound {
         let plane = &self.plane;
         let begun = Instant::now();
         let caller = record.caller.clone().unwrap_or_else(|| plane.me.clone());
-        let (service, serving) = match local::serve(plane, &caller, preamble).await {
+        let served = tokio::select! {
+            biased;
+            // Until the service has it, it may still go elsewhere.
+            () = self.stop.cancelled() => Err(NotServed { code: Code::Draining, reason: "the node stops".into() }),
+            served = local::serve(plane, &caller, preamble) => served,
+        };
+        let (service, serving) = match served {
             Ok(served) => served,
             Err(not) => {
                 end(sink, source, not.code);

@@ -126,7 +126,11 @@ pub(super) async fn connect(
                 }
                 last = Some((outcome, format!("{}: {why}", pick.way.endpoint.id)));
                 tracing::debug!(endpoint = %pick.way.endpoint.id, why, "moving on to another endpoint");
-                tried.push(pick.way.endpoint.id.clone());
+                // Who answered was tried. Who fell silent is left out by its link for as long as it is, and
+                // may have the connection when it answers again.
+                if code.is_some() {
+                    tried.push(pick.way.endpoint.id.clone());
+                }
             }
         }
         drop(probe);
