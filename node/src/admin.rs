@@ -73,26 +73,12 @@ fn write_links(text: &mut String, plane: &Plane) {
         let up = u8::from(peer.reach() == Reach::Up);
         let _ = writeln!(text, "sinew_peer_up{{peer=\"{}\"}} {up}", peer.name());
     }
-    text.push_str("# HELP sinew_quic_rtt_seconds Smoothed round trip.\n# TYPE sinew_quic_rtt_seconds gauge\n# UNIT sinew_quic_rtt_seconds seconds\n");
-    for link in peers.iter().flat_map(|peer| peer.links().as_ref().clone()) {
-        let rtt = link.round_trip().as_secs_f64();
-        let _ = writeln!(
-            text,
-            "sinew_quic_rtt_seconds{{peer=\"{}\",lane=\"{}\",dialled=\"{}\"}} {rtt}",
-            link.peer(),
-            link.lane(),
-            link.shard()
-        );
-    }
-    text.push_str("# HELP sinew_quic_lost_packets Packets lost.\n# TYPE sinew_quic_lost_packets counter\n");
-    for link in peers.iter().flat_map(|peer| peer.links().as_ref().clone()) {
-        let lost = link.stats().path.lost_packets;
-        let _ = writeln!(
-            text,
-            "sinew_quic_lost_packets_total{{peer=\"{}\",lane=\"{}\",dialled=\"{}\"}} {lost}",
-            link.peer(),
-            link.lane(),
-            link.shard()
-        );
+    text.push_str("# HELP sinew_quic_rtt_seconds Smoothed round trip of the best connection.\n");
+    text.push_str("# TYPE sinew_quic_rtt_seconds gauge\n# UNIT sinew_quic_rtt_seconds seconds\n");
+    for peer in &peers {
+        if let Some(rtt) = peer.links().iter().map(|link| link.round_trip()).min() {
+            let _ =
+                writeln!(text, "sinew_quic_rtt_seconds{{peer=\"{}\"}} {}", peer.name(), rtt.as_secs_f64());
+        }
     }
 }
