@@ -150,7 +150,7 @@ impl Peer {
         self.failures.fetch_add(1, Relaxed);
     }
 
-    /// Takes a new link in. `lower_stays`: our own name, to settle who stays when both dialled.
+    /// Takes a new link in. `me`: our own name, which settles who stays when both dialled.
     fn add(&self, link: &Arc<Link>, me: &NodeName) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut links = self.links.load().as_ref().clone();

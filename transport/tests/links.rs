@@ -125,6 +125,26 @@ async fn more_streams_are_allowed_before_they_are_used_up() {
 }
 
 #[tokio::test]
+async fn a_link_over_loopback_finds_its_jumbo_packets() {
+    let (a, b, link) = pair(echo()).await;
+
+    let growing = async {
+        while link.stats().path.current_mtu < 8000 {
+            let mut stream = link.open().await.expect("opened");
+            stream.send.write(Bytes::from(vec![7; 100_000])).await.expect("sent");
+            stream.send.finish();
+            assert_eq!(read_all(&mut stream).await.expect("a clean end").len(), 100_000);
+        }
+    };
+    tokio::time::timeout(STUCK, growing).await.expect("found in time");
+
+    assert_eq!(link.stats().path.black_holes_detected, 0, "no burst was too long for one send");
+    drop(link);
+    a.end().await;
+    b.end().await;
+}
+
+#[tokio::test]
 async fn when_both_dial_at_once_one_link_stays() {
     let authority = Authority::new();
     let a = Node::start("a", authority.node("a"), echo());
