@@ -126,7 +126,6 @@ impl Ledger {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) id: u64,
-    manner: Manner,
     client: Option<SocketAddr>,
     began_us: u64,
     /// Whether anything was handed to the mesh.
@@ -218,7 +217,6 @@ impl Application {
     async fn run(mut self) -> Request {
         let mut request = Request {
             id: self.id,
-            manner: self.manner,
             client: None,
             began_us: now_us(),
             sent: false,
