@@ -45,7 +45,9 @@ impl LoggingArgs {
             (false, _) => "trace",
         };
         // quinn and rustls speak to those who work on quinn and rustls.
-        let default = format!("warn,sinew={level},sinew_transport={level},sinew_node={level},sinew_controller={level},sinew_scenarios={level},access=info");
+        let default = format!(
+            "warn,sinew={level},sinew_transport={level},sinew_node={level},sinew_controller={level},sinew_scenarios={level},access=info"
+        );
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
         let terminal = std::io::stderr().is_terminal();
         let color = match self.color {
@@ -53,10 +55,8 @@ impl LoggingArgs {
             Color::Always => true,
             Color::Never => false,
         };
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(color);
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
         let format = self.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
         match format {
             LogFormat::Text => builder.init(),

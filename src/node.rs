@@ -15,7 +15,13 @@ use crate::threads::{ShardThreads, side_runtime, stop_on_signals};
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// The node's configuration
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/sinew/node.toml", env = "SINEW_NODE_CONFIG")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/sinew/node.toml",
+        env = "SINEW_NODE_CONFIG"
+    )]
     config: PathBuf,
     /// The join token; `-` reads it from stdin. Needed once
     #[arg(long, value_name = "FILE", env = "SINEW_TOKEN_FILE")]
@@ -33,8 +39,9 @@ pub(crate) struct NodeArgs {
 /// # Errors
 /// When the configuration can't be used, or the node can't start.
 pub(crate) fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
-    let text = std::fs::read_to_string(&args.config)
-        .with_context(|| format!("reading {}: pass the configuration with --config", args.config.display()))?;
+    let text = std::fs::read_to_string(&args.config).with_context(|| {
+        format!("reading {}: pass the configuration with --config", args.config.display())
+    })?;
     let mut config = match Config::parse(&args.config.display().to_string(), &text) {
         Ok(config) => config,
         Err(errors) => {

@@ -88,8 +88,9 @@ async fn cut_anywhere(times: usize) {
 
         let Outcome { received, sent } = pair.transfer(way, SMALL, at, cut).await;
 
-        let context =
-            format!("{cut:?} at {at} while {way:?}: {received:?} {sent:?}; SINEW_TEST_SEED={seed}, turn {turn}");
+        let context = format!(
+            "{cut:?} at {at} while {way:?}: {received:?} {sent:?}; SINEW_TEST_SEED={seed}, turn {turn}"
+        );
         assert!(cut.kills_reader(way) || !received.is_short(SMALL), "{context}");
     }
 }

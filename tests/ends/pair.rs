@@ -163,9 +163,11 @@ impl Pair {
         self.cut(cut, dies).await;
 
         let client = timeout(NOTICE_TIME, client).await;
-        let client = client.unwrap_or_else(|_| panic!("the client hangs after {cut:?} at {at} while {way:?}"));
+        let client =
+            client.unwrap_or_else(|_| panic!("the client hangs after {cut:?} at {at} while {way:?}"));
         let service = timeout(NOTICE_TIME, self.ends.recv()).await;
-        let service = service.unwrap_or_else(|_| panic!("the service hangs after {cut:?} at {at} while {way:?}"));
+        let service =
+            service.unwrap_or_else(|_| panic!("the service hangs after {cut:?} at {at} while {way:?}"));
         self.mend(cut).await;
         match (client.unwrap(), service.expect("the service runs")) {
             (End::Sent(sent), End::Received(received)) | (End::Received(received), End::Sent(sent)) => {

@@ -216,7 +216,8 @@ async fn a_pause_in_the_middle(caller: NodePlan) -> Pause {
     let seen = load.stop(&mesh, "caller", 0).await;
     let late = visits(&seen, "n1", paused_us + SECOND);
     let late_visits = late.filter(|r| r.destination == "orders" && r.picked_us < resumed_us).count();
-    let enough = |records: &[Record]| records.iter().filter(|r| r.destination == "vault").count() == TRANSFERS;
+    let enough =
+        |records: &[Record]| records.iter().filter(|r| r.destination == "vault").count() == TRANSFERS;
     let mut transfers = mesh.records_when("caller", enough).await;
     transfers.retain(|record| record.destination == "vault");
     Pause { received, transfers, failed: seen.failed().count(), late_visits }

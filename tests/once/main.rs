@@ -55,8 +55,7 @@ enum Moment {
 }
 
 impl Moment {
-    const ALL: [Self; 5] =
-        [Self::Handshake, Self::Preamble, Self::Payload, Self::Delivered, Self::Answered];
+    const ALL: [Self; 5] = [Self::Handshake, Self::Preamble, Self::Payload, Self::Delivered, Self::Answered];
 
     /// How much later, at most, the node is killed.
     const fn window(self) -> Duration {

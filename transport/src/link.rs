@@ -61,6 +61,8 @@ pub struct Link {
     incoming: AtomicU32,
     retired: AtomicBool,
     verdict: AtomicU8,
+    /// Since when it is suspect; 0 when it is not.
+    suspected_us: AtomicU64,
     verdicts: watch::Sender<Verdict>,
 }
 
@@ -87,6 +89,7 @@ impl Link {
             incoming: AtomicU32::new(0),
             retired: AtomicBool::new(false),
             verdict: AtomicU8::new(Verdict::Alive as u8),
+            suspected_us: AtomicU64::new(0),
             verdicts: watch::Sender::new(Verdict::Alive),
         }
     }
@@ -203,11 +206,22 @@ impl Link {
     }
 
     pub(crate) fn judge(&self, dead_after: Duration) -> Verdict {
-        self.estimator.verdict(self.clock.now_us(), self.streams() > 0, dead_after)
+        let now_us = self.clock.now_us();
+        let verdict = self.estimator.verdict(now_us, self.streams() > 0, dead_after);
+        // Only an answer clears a suspicion: that its streams have left, and nothing urges any more, does not.
+        let suspected_us = self.suspected_us.load(Relaxed);
+        let silent =
+            self.estimator.silent_for(now_us) >= Duration::from_micros(now_us.saturating_sub(suspected_us));
+        if suspected_us > 0 && silent { verdict.max(Verdict::Suspect) } else { verdict }
     }
 
     /// Takes a new verdict; true when it differs from the one before.
     pub(crate) fn settle(&self, verdict: Verdict) -> bool {
+        let suspect = verdict >= Verdict::Suspect;
+        let since = self.suspected_us.load(Relaxed);
+        if suspect != (since > 0) {
+            self.suspected_us.store(if suspect { self.clock.now_us() } else { 0 }, Relaxed);
+        }
         self.verdict.store(verdict as u8, Relaxed);
         self.verdicts.send_if_modified(|old| std::mem::replace(old, verdict) != verdict)
     }
