@@ -1,26 +1,43 @@
 //! One connection at one endpoint, as the balancer sees it: in flight from open to close, and the latency
 //! of every turn the moment it is known.
+//!
+//! A turn during which the peer fell silent is not measured: a machine that was stopped for two seconds and
+//! continues is not one that takes two seconds to answer, and must not be left alone for a minute.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sinew_node_core::{EndpointRecord, Turns};
+use sinew_node_core::Turns;
 
-use crate::plane::Plane;
+use crate::plane::{Plane, Way};
 
 /// Feeds an endpoint's [`Load`](sinew_node_core::Load); its drop is the close.
 #[derive(Debug)]
 pub(crate) struct EndpointTurns {
     plane: Arc<Plane>,
-    endpoint: Arc<EndpointRecord>,
+    way: Way,
+    /// The peer's silences when the turn began.
+    silences: AtomicU64,
     /// Both directions of a connection are driven by one task: never waited for.
     turns: Mutex<Turns>,
 }
 
 impl EndpointTurns {
     /// Counts a connection in flight.
-    pub(crate) fn open(plane: &Arc<Plane>, endpoint: &Arc<EndpointRecord>) -> Self {
-        endpoint.load.on_open();
-        Self { plane: Arc::clone(plane), endpoint: Arc::clone(endpoint), turns: Mutex::default() }
+    pub(crate) fn open(plane: &Arc<Plane>, way: &Way) -> Self {
+        way.endpoint.load.on_open();
+        let turns = Self {
+            plane: Arc::clone(plane),
+            way: way.clone(),
+            silences: AtomicU64::new(0),
+            turns: Mutex::default(),
+        };
+        turns.silences.store(turns.silences_now(), Relaxed);
+        turns
+    }
+
+    fn silences_now(&self) -> u64 {
+        self.way.peer.as_ref().map_or(0, |peer| peer.silences())
     }
 
     fn with<T>(&self, tell: impl FnOnce(&mut Turns, u64) -> T) -> T {
@@ -33,13 +50,16 @@ impl EndpointTurns {
     }
 
     pub(crate) fn on_up(&self) {
+        self.silences.store(self.silences_now(), Relaxed);
         self.with(Turns::on_up);
     }
 
     pub(crate) fn on_down(&self) {
         let latency = self.with(|turns, now_us| turns.on_down(now_us).map(|latency| (now_us, latency)));
         if let Some((now_us, latency_us)) = latency {
-            self.endpoint.load.on_latency(now_us, latency_us);
+            if self.silences.load(Relaxed) == self.silences_now() {
+                self.way.endpoint.load.on_latency(now_us, latency_us);
+            }
             self.plane.metrics.turn(latency_us);
         }
     }
@@ -47,6 +67,6 @@ impl EndpointTurns {
 
 impl Drop for EndpointTurns {
     fn drop(&mut self) {
-        self.endpoint.load.on_close();
+        self.way.endpoint.load.on_close();
     }
 }

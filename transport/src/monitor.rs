@@ -87,6 +87,7 @@ impl Monitor {
             }
             (Verdict::Suspect | Verdict::Dead, Verdict::Alive | Verdict::Doubtful) => {
                 tracing::info!(peer = %link.peer(), lane = link.lane(), "peer answers again");
+                peer.note_recovery();
                 self.peers.tell_news();
             }
             _ => {}

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use sinew_transport_core::ids::{NodeName, Revision};
+use sinew_transport_core::link::Verdict;
 use tokio::sync::watch;
 
 use crate::link::Link;
@@ -54,6 +55,7 @@ pub struct Peer {
     failures: AtomicU64,
     /// Set for good the first time that it fell silent or its connection was lost.
     failed: AtomicBool,
+    recoveries: AtomicU64,
 }
 
 impl Peer {
@@ -66,6 +68,7 @@ impl Peer {
             lanes_wanted: watch::Sender::new(0),
             failures: AtomicU64::new(0),
             failed: AtomicBool::new(false),
+            recoveries: AtomicU64::new(0),
         }
     }
 
@@ -105,6 +108,18 @@ impl Peer {
     #[must_use]
     pub fn boot(&self) -> Option<u64> {
         self.links.load().last().map(|link| link.boot())
+    }
+
+    /// Changes whenever it fell silent or answered again: what took from before to after such a change says
+    /// how long the silence was, and nothing about its services.
+    #[must_use]
+    pub fn silences(&self) -> u64 {
+        let silent = self.links.load().iter().any(|link| link.verdict() >= Verdict::Suspect);
+        2 * self.recoveries.load(Relaxed) + u64::from(silent)
+    }
+
+    pub(crate) fn note_recovery(&self) {
+        self.recoveries.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn note_failure(&self) {

@@ -107,7 +107,7 @@ pub(super) async fn connect(
         record.picked(&pick.way.endpoint.id, plane.unix_us());
         let probe = Probe { plane, endpoint: &pick.way.endpoint };
         let handed = Attempt { connection, source: &source, pick: &pick, attempt, deadline };
-        let load = EndpointTurns::open(plane, &pick.way.endpoint);
+        let load = EndpointTurns::open(plane, &pick.way);
         let handed = handed.run(&mut replay, reader, load).await;
         match handed {
             Ok(connected) => {
