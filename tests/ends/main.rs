@@ -8,6 +8,7 @@
 //! sockets cleanly: the kernel sees to that, and the mesh carries it as it is.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
+#![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod clean;
 mod pair;

@@ -8,6 +8,7 @@
 //! This file: nodes and services under load that die and return. [`silence`]: peers that say nothing.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
+#![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod load;
 mod silence;

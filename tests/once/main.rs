@@ -10,6 +10,7 @@
 //! between them differs from run to run all the same.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
+#![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod requests;
 #[path = "../support/mod.rs"]
@@ -19,8 +20,8 @@ mod tally;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use requests::{Ledger, Manner, Requests};
-use support::{Mesh, NodePlan, Record, until};
+use requests::{Ledger, Manner, Request, Requests};
+use support::{Mesh, NodePlan, PATIENCE, Record, now_us, until};
 use tally::Tally;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -130,11 +131,11 @@ async fn kill_nodes(deaths: usize) {
         let moment = Moment::ALL[death % Moment::ALL.len()];
         let delay = moment.window().mul_f64(rng.f64());
         let context = format!("death {death} of seed {}: {victim} {delay:?} into {moment:?}", seed.0);
-        away.returned(&mesh, victim).await;
+        away.returned(&mesh, &ledger, &mut rng, victim).await;
 
         let requests = kill_at(&mut mesh, &ledger, moment, victim, delay, rng.fork()).await;
 
-        away.leaves(&mesh, victim);
+        away.leaves(victim);
         mesh.restart(victim).await;
         let requests = requests.ended().await;
         assert!(ledger.doubles().is_empty(), "{:?}; {context}", ledger.doubles());
@@ -144,11 +145,12 @@ async fn kill_nodes(deaths: usize) {
         for request in &failed {
             let record = request.record(&records).unwrap();
             assert!(request.sent, "sent nothing: {request:?} {record:?}; {context}");
-            assert!(away.dead.contains_key(record.node()), "{request:?} {record:?}; {context}");
+            assert!(away.since_us.contains_key(record.node()), "{request:?} {record:?}; {context}");
         }
         for request in requests.iter().filter(|request| request.answer.is_ok()) {
             assert_eq!(ledger.readers_of(request.id), 1, "{request:?}; {context}");
         }
+        away.learn_from(&requests);
         tally.add(moment, &requests, &records);
     }
     tally.show_and_check();
@@ -167,34 +169,38 @@ async fn mesh(ledger: &Ledger, names: &[&'static str]) -> Mesh {
     mesh
 }
 
-/// Nodes that died and that the caller has no new link with since: their last run may still seem to live.
+/// Nodes that died and have not answered since: to their caller, their last run may still seem to live.
 #[derive(Debug, Default)]
 struct Away {
-    /// How often the caller had come to have a link with each when it died.
-    dead: HashMap<&'static str, usize>,
+    /// When each was started again.
+    since_us: HashMap<&'static str, u64>,
 }
 
 impl Away {
-    fn leaves(&mut self, mesh: &Mesh, node: &'static str) {
-        self.dead.insert(node, links_up(mesh, node));
+    fn leaves(&mut self, node: &'static str) {
+        self.since_us.insert(node, now_us());
     }
 
-    /// Waits until `node` is back, and looks who else is.
-    async fn returned(&mut self, mesh: &Mesh, node: &str) {
-        if let Some(links) = self.dead.get(node) {
-            let back = until("a link with the new run", || async {
-                if links_up(mesh, node) > *links { Ok(()) } else { Err(mesh.log("caller")) }
-            });
-            back.await.unwrap();
+    /// An answer to a request that began later than the node's death came from its next run.
+    fn learn_from(&mut self, requests: &[Request]) {
+        for request in requests {
+            let Ok(host) = request.answer.as_deref() else { continue };
+            if self.since_us.get(host).is_some_and(|since_us| request.began_us > *since_us) {
+                self.since_us.remove(host);
+            }
         }
-        self.dead.retain(|node, links| links_up(mesh, node) <= *links);
     }
-}
 
-/// How often the caller has come to have a link with `peer`.
-fn links_up(mesh: &Mesh, peer: &str) -> usize {
-    let peer = format!("\"peer\":\"{peer}\"");
-    mesh.log("caller").lines().filter(|line| line.contains("\"link up\"") && line.contains(&peer)).count()
+    /// Asks until `node` answers.
+    async fn returned(&mut self, mesh: &Mesh, ledger: &Ledger, rng: &mut fastrand::Rng, node: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.since_us.contains_key(node) {
+            assert!(Instant::now() < deadline, "{node} does not return\n{}", mesh.log("caller"));
+            let mut requests = Requests::new(ledger, rng.fork());
+            requests.send(mesh, &[Manner::Greeted; NODES.len()]);
+            self.learn_from(&requests.ended().await);
+        }
+    }
 }
 
 /// Kills `victim` at a moment, and `delay` later; yields the requests that are in progress.
@@ -239,12 +245,8 @@ async fn kill_at(
 /// Kills a node and starts it so that it hears from its caller only now: it tells that it knows nothing of
 /// the old connection, and the two greet each other within the next milliseconds.
 async fn start_greeting(mesh: &mut Mesh, node: &str) {
-    let links = links_up(mesh, node);
     mesh.kill(node).await;
     mesh.restart(node).await;
-    if links_up(mesh, node) > links {
-        return; // They were faster.
-    }
     mesh.pause(node).await;
     let _ = timeout(BATCH_TIME, async {
         while !mesh.ports(node).data.iter().any(|address| has_unread(address.port())) {

@@ -17,7 +17,7 @@ use crate::support::{Mesh, Record, Service, now_us};
 const THINKING: Duration = Duration::from_millis(2);
 
 /// How long a patient application says nothing, at most.
-const PATIENCE_MS: u64 = 20;
+const PAUSE_MAX_MS: u64 = 20;
 
 /// A request that takes longer hangs: everything else here ends sooner.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -127,7 +127,7 @@ impl Ledger {
 pub(crate) struct Request {
     pub(crate) id: u64,
     client: Option<SocketAddr>,
-    began_us: u64,
+    pub(crate) began_us: u64,
     /// Whether anything was handed to the mesh.
     pub(crate) sent: bool,
     /// Who answered, or what happened instead.
@@ -169,7 +169,7 @@ impl Requests {
                 listener: mesh.listener("caller", service),
                 manner: *manner,
                 id: self.rng.u64(..),
-                pause: Duration::from_millis(self.rng.u64(..PATIENCE_MS)),
+                pause: Duration::from_millis(self.rng.u64(..PAUSE_MAX_MS)),
                 sent: self.sent.clone(),
                 speak: self.speak.subscribe(),
             };

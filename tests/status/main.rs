@@ -4,6 +4,7 @@
 //! - [`mistakes`]: what is said about a configuration that can't be used.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
+#![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod log;
 mod mistakes;
