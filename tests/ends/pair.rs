@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::support::{Mesh, NodePlan, Service};
+use crate::support::{Mesh, NodePlan, PATIENCE, Service};
 use crate::transfer::{Progress, Received, receive, send};
 
 /// How long both ends may take to notice: `dead_after` is a second here.
@@ -103,7 +104,6 @@ impl Part {
     }
 
     async fn transfer(&self, stream: &mut TcpStream) -> End {
-        use tokio::io::AsyncWriteExt as _;
         let Some(len) = self.sends else { return End::Received(receive(stream, SEED, &self.progress).await) };
         let sent = async {
             send(stream, len, SEED, &self.progress).await?;
@@ -122,7 +122,7 @@ pub(crate) struct Pair {
     /// What the service does with its next connection.
     next: Arc<Mutex<Part>>,
     ends: mpsc::UnboundedReceiver<End>,
-    _service: Service,
+    _services: [Service; 2],
 }
 
 impl Pair {
@@ -140,10 +140,12 @@ impl Pair {
         .await;
         let mut mesh = Mesh::start().await;
         let soon = |plan: NodePlan| plan.set("dead_after", "\"1s\"");
-        mesh.add(soon(NodePlan::new("host").serve("vault", service.address()))).await;
-        mesh.add(soon(NodePlan::new("caller").listen("vault", "web"))).await;
+        let door = Service::greeter("host").await;
+        let host = NodePlan::new("host").serve("vault", service.address()).serve("door", door.address());
+        mesh.add(soon(host)).await;
+        mesh.add(soon(NodePlan::new("caller").listen("vault", "web").listen("door", "web"))).await;
         mesh.settled().await;
-        Self { mesh, next, ends, _service: service }
+        Self { mesh, next, ends, _services: [service, door] }
     }
 
     /// Transfers `len` bytes, and cuts when `at` of them have arrived. Both nodes are there again afterwards.
@@ -188,13 +190,16 @@ impl Pair {
         }
     }
 
+    /// Starts who was ended, and waits until the two nodes talk again: an answer is the new run's.
     async fn mend(&mut self, cut: Cut) {
         match cut {
             Cut::HostKilled | Cut::HostStopped => self.mesh.restart("host").await,
             Cut::CallerKilled | Cut::CallerStopped => self.mesh.restart("caller").await,
-            Cut::ServiceDies | Cut::ClientDies => {}
+            Cut::ServiceDies | Cut::ClientDies => return,
         }
-        self.mesh.settled().await;
+        let mut app = TcpStream::connect(self.mesh.listener("caller", "door")).await.expect("it listens again");
+        let greeted = timeout(PATIENCE, app.read_exact(&mut [0; 3])).await;
+        assert!(matches!(greeted, Ok(Ok(_))), "no greeting after {cut:?}: {greeted:?}");
     }
 }
 

@@ -28,13 +28,14 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The time in which an average falls to 37 % without a higher sample. Finagle and linkerd2 take 10 s; with
-/// 5 s an endpoint that was 20 times slower is tried again after 15 s, which costs about one slow
-/// connection each time.
-pub const DECAY: Duration = Duration::from_secs(5);
+/// The time in which an average falls to 37 % without a higher sample. Finagle and linkerd2 take 10 s; here one
+/// hiccup of a machine, which lifts every endpoint on it, is forgiven after some two seconds. With 5 s such
+/// hiccups made fast endpoints look like a slow one for ten, and it got their traffic.
+pub const DECAY: Duration = Duration::from_secs(1);
 
-/// An average decays over at least this many times itself: twenty turns' worth.
-pub const DECAY_PER_LATENCY: u32 = 20;
+/// An average decays over at least this many times itself: an endpoint that takes 100 ms is left alone for 5 s
+/// times the logarithm of how much slower it is than the others.
+pub const DECAY_PER_LATENCY: u32 = 50;
 
 /// The longest time of decay, so that one absurd sample is forgotten the same hour.
 pub const DECAY_MAX: Duration = Duration::from_mins(2);
