@@ -197,7 +197,8 @@ impl Pair {
             Cut::CallerKilled | Cut::CallerStopped => self.mesh.restart("caller").await,
             Cut::ServiceDies | Cut::ClientDies => return,
         }
-        let mut app = TcpStream::connect(self.mesh.listener("caller", "door")).await.expect("it listens again");
+        let mut app =
+            TcpStream::connect(self.mesh.listener("caller", "door")).await.expect("it listens again");
         let greeted = timeout(PATIENCE, app.read_exact(&mut [0; 3])).await;
         assert!(matches!(greeted, Ok(Ok(_))), "no greeting after {cut:?}: {greeted:?}");
     }

@@ -208,12 +208,14 @@ async fn kill_at(
     mesh: &mut Mesh,
     ledger: &Ledger,
     moment: Moment,
-    victim: &str,
+    victim: &'static str,
     delay: Duration,
     rng: fastrand::Rng,
 ) -> Requests {
-    if let Moment::Handshake = moment {
-        start_greeting(mesh, victim).await;
+    match moment {
+        Moment::Handshake => start_greeting(mesh, victim).await,
+        Moment::Delivered => ledger.set_trap(victim, mesh.pid(victim)),
+        _ => {}
     }
     let mut requests = Requests::new(ledger, rng);
     for _ in 0..BATCHES_MAX {

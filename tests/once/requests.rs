@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -39,6 +42,8 @@ pub(crate) enum Manner {
 #[derive(Clone, Default)]
 pub(crate) struct Ledger {
     entries: watch::Sender<Vec<Entry>>,
+    /// The host that is stopped as soon as one of its services has read a request, and its process.
+    trap: Arc<Mutex<Option<(&'static str, Pid)>>>,
     services: Arc<Mutex<Vec<(&'static str, Service)>>>,
 }
 
@@ -62,13 +67,19 @@ impl Ledger {
     }
 
     async fn serve(self, mut stream: TcpStream, host: &'static str, greets: bool) -> io::Result<()> {
+        let fd = stream.as_raw_fd();
         let (up, mut down) = stream.split();
         let mut up = BufReader::new(up);
         if greets {
             down.write_all(format!("{host}\n").as_bytes()).await?;
         }
+        if self.is_trap(host) {
+            await_at_once(fd);
+            self.spring_trap(host);
+        }
         let mut line = String::new();
         up.read_line(&mut line).await?;
+        self.spring_trap(host);
         let request = line.trim().parse().map_err(io::Error::other)?;
         self.entries.send_modify(|all| all.push(Entry { host, request, answered: false }));
         sleep(THINKING).await;
@@ -79,6 +90,23 @@ impl Ledger {
         });
         down.shutdown().await?;
         up.read_to_end(&mut Vec::new()).await.map(drop)
+    }
+
+    /// Stops the process of `host` the moment that one of its services has read a request: not even what it
+    /// has at hand leaves it then.
+    pub(crate) fn set_trap(&self, host: &'static str, process: u32) {
+        let pid = Pid::from_raw(process.try_into().expect("a process id"));
+        *self.trap.lock().unwrap() = Some((host, pid));
+    }
+
+    fn is_trap(&self, host: &str) -> bool {
+        self.trap.lock().unwrap().is_some_and(|(h, _)| h == host)
+    }
+
+    fn spring_trap(&self, host: &str) {
+        if let Some((_, pid)) = self.trap.lock().unwrap().take_if(|(trapped, _)| *trapped == host) {
+            kill(pid, Signal::SIGSTOP).expect("whoever serves runs");
+        }
     }
 
     /// How many requests were read so far.
@@ -119,6 +147,21 @@ impl Ledger {
         let mut doubles: Vec<_> = all.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
         doubles.dedup();
         doubles
+    }
+}
+
+fn await_at_once(fd: i32) {
+    let until = std::time::Instant::now() + Duration::from_millis(3);
+    while std::time::Instant::now() < until {
+        if nix::sys::socket::recv(
+            fd,
+            &mut [0],
+            nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT,
+        )
+        .is_ok()
+        {
+            return;
+        }
     }
 }
 
