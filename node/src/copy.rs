@@ -2,7 +2,7 @@
 //! it, both directions at once, until both have ended cleanly or either has broken.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use sinew_node_core::Outcome;
@@ -49,6 +49,15 @@ impl Broken {
         match self {
             Self::Application(error) => error.to_string(),
             Self::Stream(error) => error.to_string(),
+        }
+    }
+
+    /// Why, when the peer itself is gone or going, and neither of the two applications ended it.
+    pub(crate) fn peer_ended(&self) -> Option<&'static str> {
+        match self {
+            Self::Stream(StreamError::Lost(_)) => Some("LOST"),
+            Self::Stream(StreamError::Reset(Code::Cut)) => Some(Code::Cut.name()),
+            _ => None,
         }
     }
 
@@ -122,6 +131,9 @@ fn far_side(_: io::Error) -> Broken {
 pub(crate) struct Meter<'a> {
     pub(crate) from_app: AtomicU64,
     pub(crate) to_app: AtomicU64,
+    /// Whether a byte, or the far side's end, has reached anybody's hands: from then on nobody else may have
+    /// the connection.
+    pub(crate) touched: AtomicBool,
     /// Told after bytes from the application were handed over.
     pub(crate) on_from_app: &'a (dyn Fn() + Sync),
     /// Told when bytes for the application arrive.
@@ -149,6 +161,7 @@ pub(crate) async fn join(
 
 async fn away(reader: &mut AppReader, sink: &mut Sink, meter: &Meter<'_>) -> Result<(), Broken> {
     while let Some(bytes) = reader.read().await.map_err(Broken::Application)? {
+        meter.touched.store(true, Relaxed);
         let len = bytes.len() as u64;
         sink.write(bytes).await?;
         meter.from_app.fetch_add(len, Relaxed);
@@ -161,11 +174,13 @@ async fn away(reader: &mut AppReader, sink: &mut Sink, meter: &Meter<'_>) -> Res
 async fn toward(source: &mut Source, writer: &mut AppWriter, meter: &Meter<'_>) -> Result<(), Broken> {
     let mut pieces = [const { Bytes::new() }; PIECES];
     while let Some(count) = source.read(&mut pieces).await? {
+        meter.touched.store(true, Relaxed);
         (meter.on_to_app)();
         let pieces = &mut pieces[..count];
         let len: usize = pieces.iter().map(Bytes::len).sum();
         writer.write(pieces).await.map_err(Broken::Application)?;
         meter.to_app.fetch_add(len as u64, Relaxed);
     }
+    meter.touched.store(true, Relaxed);
     writer.finish().await.map_err(Broken::Application)
 }

@@ -4,7 +4,7 @@
 //! preamble says is judged by this node's own snapshot and configuration ([`crate::local`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -130,6 +130,7 @@ impl Inbound {
         let meter = Meter {
             from_app: AtomicU64::new(0),
             to_app: AtomicU64::new(0),
+            touched: AtomicBool::new(false),
             on_from_app: &|| {},
             on_to_app: &|| {},
         };

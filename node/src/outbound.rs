@@ -1,15 +1,16 @@
 //! Application → mesh: listeners, and the life of each connection that arrives on one.
 //!
 //! A connection is accepted here, handed to a shard once, and from then on is one task: find an endpoint
-//! ([`connect`]), join the two ends ([`crate::copy`]), record the outcome exactly once.
+//! ([`connect`]), join the two ends ([`connected`]), record the outcome exactly once.
 
 mod connect;
+mod connected;
 mod pick;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use sinew_node_core::{Direction, ListenConfig, Outcome, Record, speaks_for};
@@ -20,8 +21,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::App;
-use crate::copy::{Meter, join};
+use self::connected::Copied;
+use crate::app::{App, AppReader, AppWriter};
 use crate::plane::Plane;
 
 /// Connections that wait to be taken up by another shard; beyond it they are refused and counted.
@@ -29,6 +30,10 @@ pub(crate) const HANDOVER_MAX: usize = 1024;
 
 /// A listener that can't accept (EMFILE, ENFILE, ENOBUFS) tries again after this, instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Endpoints that accept one connection and fall silent before its first byte, at most: the second of them is
+/// already hard to find.
+const MOVES_MAX: u8 = 16;
 
 /// A shard is left alone until another has this many connections less: staying saves a wake-up.
 const LEAN: u32 = 2;
@@ -189,35 +194,28 @@ impl Connection {
         plane.access.write(record);
     }
 
-    /// Finds an endpoint and copies until the end.
+    /// Finds an endpoint and copies until the end. An endpoint that falls silent before a byte has passed
+    /// either way is left for another: nothing was delivered.
     async fn carry(
         &self,
         source: ServiceName,
         record: &mut Record,
-        reader: &mut crate::app::AppReader,
-        writer: &mut crate::app::AppWriter,
+        reader: &mut AppReader,
+        writer: &mut AppWriter,
     ) -> (Outcome, String) {
-        let mut connected = match connect::connect(self, source, record, reader).await {
-            Ok(connected) => connected,
-            Err(failed) => return failed,
-        };
-        let handed = AtomicU64::new(connected.handed_over);
-        let turns = &connected.turns;
-        let meter = Meter {
-            from_app: handed,
-            to_app: AtomicU64::new(0),
-            on_from_app: &|| turns.on_up(),
-            on_to_app: &|| turns.on_down(),
-        };
-        let joined = join((reader, writer), (&mut connected.sink, &mut connected.source), &meter).await;
-        record.bytes_up = meter.from_app.load(Relaxed);
-        record.bytes_down = meter.to_app.load(Relaxed);
-        match joined {
-            Ok(()) => {
-                connected.close_cleanly();
-                (Outcome::Ok, String::new())
+        for _ in 0..MOVES_MAX {
+            let connected = match connect::connect(self, source.clone(), record, reader).await {
+                Ok(connected) => connected,
+                Err(failed) => return failed,
+            };
+            match connected.copy(record, reader, writer).await {
+                Copied::Ended(outcome, reason) => return (outcome, reason),
+                Copied::Untouched(why) => {
+                    self.plane.metrics.moved(why);
+                    record.left(why);
+                }
             }
-            Err(broken) => (broken.outcome(), broken.reason()),
         }
+        (Outcome::Broken, format!("{MOVES_MAX} endpoints accepted it and fell silent"))
     }
 }

@@ -103,8 +103,9 @@ impl Load {
             worker.unwrap();
         }
         let calls = std::mem::take(&mut *self.calls.lock().unwrap());
-        let late = calls.iter().filter(|call| call.began_us >= since_us).count();
-        let failed = || calls.iter().filter(|call| call.failure.is_some());
+        let known = || calls.iter().filter(|call| call.client.is_some());
+        let late = known().filter(|call| call.began_us >= since_us).count();
+        let failed = || known().filter(|call| call.failure.is_some());
         let enough = |records: &[Record]| {
             records.iter().filter(|record| record.started_us >= since_us).count() >= late
                 && failed().all(|call| call.record(records).is_some())
@@ -121,13 +122,10 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Calls that failed, each with its record.
-    pub(crate) fn failed(&self) -> impl Iterator<Item = (&Call, &Record)> {
-        self.calls.iter().filter(|call| call.failure.is_some()).map(|call| (call, self.record_of(call)))
-    }
-
-    fn record_of(&self, call: &Call) -> &Record {
-        call.record(&self.records).unwrap_or_else(|| panic!("no record of {call:?}"))
+    /// Calls that failed, each with its record. There is none for one that was over before its application
+    /// knew its own address.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = (&Call, Option<&Record>)> {
+        self.calls.iter().filter(|call| call.failure.is_some()).map(|call| (call, call.record(&self.records)))
     }
 }
 
@@ -137,7 +135,8 @@ impl Call {
         let client = self.client.map(|client| client.to_string()).unwrap_or_default();
         // A port may be used again, but not at the same time.
         let lived = self.began_us..=self.ended_us;
-        records.iter().find(|record| record.client == client && lived.contains(&record.started_us))
+        let same = |r: &&Record| r.destination == "orders" && r.client == client;
+        records.iter().filter(same).find(|record| lived.contains(&record.started_us))
     }
 }
 

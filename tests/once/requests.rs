@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,15 +66,10 @@ impl Ledger {
     }
 
     async fn serve(self, mut stream: TcpStream, host: &'static str, greets: bool) -> io::Result<()> {
-        let fd = stream.as_raw_fd();
         let (up, mut down) = stream.split();
         let mut up = BufReader::new(up);
         if greets {
             down.write_all(format!("{host}\n").as_bytes()).await?;
-        }
-        if self.is_trap(host) {
-            await_at_once(fd);
-            self.spring_trap(host);
         }
         let mut line = String::new();
         up.read_line(&mut line).await?;
@@ -99,13 +93,15 @@ impl Ledger {
         *self.trap.lock().unwrap() = Some((host, pid));
     }
 
-    fn is_trap(&self, host: &str) -> bool {
-        self.trap.lock().unwrap().is_some_and(|(h, _)| h == host)
+    /// Lets go of a trap: from here on the process may be gone.
+    pub(crate) fn clear_trap(&self) {
+        *self.trap.lock().unwrap() = None;
     }
 
     fn spring_trap(&self, host: &str) {
-        if let Some((_, pid)) = self.trap.lock().unwrap().take_if(|(trapped, _)| *trapped == host) {
-            kill(pid, Signal::SIGSTOP).expect("whoever serves runs");
+        let mut trap = self.trap.lock().unwrap();
+        if let Some((_, pid)) = trap.take_if(|(trapped, _)| *trapped == host) {
+            kill(pid, Signal::SIGSTOP).expect("a process that was not waited for has its id");
         }
     }
 
@@ -140,6 +136,11 @@ impl Ledger {
         self.entries.borrow().iter().filter(|entry| entry.request == request).count()
     }
 
+    /// How many requests the services of `host` have read.
+    pub(crate) fn read_at(&self, host: &str) -> usize {
+        self.entries.borrow().iter().filter(|entry| entry.host == host).count()
+    }
+
     /// Requests that were read more than once.
     pub(crate) fn doubles(&self) -> Vec<u64> {
         let mut all: Vec<_> = self.entries.borrow().iter().map(|entry| entry.request).collect();
@@ -150,25 +151,11 @@ impl Ledger {
     }
 }
 
-fn await_at_once(fd: i32) {
-    let until = std::time::Instant::now() + Duration::from_millis(3);
-    while std::time::Instant::now() < until {
-        if nix::sys::socket::recv(
-            fd,
-            &mut [0],
-            nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT,
-        )
-        .is_ok()
-        {
-            return;
-        }
-    }
-}
-
 /// One request, as its application saw it.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) id: u64,
+    service: &'static str,
     client: Option<SocketAddr>,
     pub(crate) began_us: u64,
     /// Whether anything was handed to the mesh.
@@ -183,7 +170,9 @@ impl Request {
     /// What the caller's node wrote of it.
     pub(crate) fn record<'r>(&self, records: &'r [Record]) -> Option<&'r Record> {
         let client = self.client.map(|client| client.to_string()).unwrap_or_default();
-        records.iter().find(|record| record.client == client && record.started_us >= self.began_us)
+        // One port may be the client's end of a connection to each service.
+        let same = |r: &&Record| r.client == client && r.destination == self.service;
+        records.iter().filter(same).find(|record| record.started_us >= self.began_us)
     }
 }
 
@@ -209,6 +198,7 @@ impl Requests {
         for manner in manners {
             let service = if *manner == Manner::Greeted { "usher" } else { "clerk" };
             let application = Application {
+                service,
                 listener: mesh.listener("caller", service),
                 manner: *manner,
                 id: self.rng.u64(..),
@@ -247,6 +237,7 @@ impl Requests {
 
 /// One application, with one request.
 struct Application {
+    service: &'static str,
     listener: SocketAddr,
     manner: Manner,
     id: u64,
@@ -260,6 +251,7 @@ impl Application {
     async fn run(mut self) -> Request {
         let mut request = Request {
             id: self.id,
+            service: self.service,
             client: None,
             began_us: now_us(),
             sent: false,

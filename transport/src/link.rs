@@ -57,6 +57,7 @@ pub struct Link {
     used_us: AtomicU64,
     pub(crate) pinged_us: AtomicU64,
     frames_seen: AtomicU64,
+    looked_us: AtomicU64,
     allowed: AtomicU32,
     incoming: AtomicU32,
     retired: AtomicBool,
@@ -85,6 +86,7 @@ impl Link {
             used_us: AtomicU64::new(0),
             pinged_us: AtomicU64::new(now),
             frames_seen: AtomicU64::new(0),
+            looked_us: AtomicU64::new(now),
             allowed: AtomicU32::new(STREAMS_AT_FIRST),
             incoming: AtomicU32::new(0),
             retired: AtomicBool::new(false),
@@ -234,8 +236,10 @@ impl Link {
     /// Looks for packets that the tap can't see: those that brought data and acknowledged nothing.
     pub(crate) fn look_for_arrivals(&self) {
         let frames = received_frames(&self.connection.stats().frame_rx);
+        // They arrived at some time since the last look; nothing later than that look is proven.
+        let since = self.looked_us.swap(self.clock.now_us(), Relaxed);
         if self.frames_seen.swap(frames, Relaxed) != frames {
-            self.estimator.on_heard(self.clock.now_us(), u64::from(self.waiting()));
+            self.estimator.on_heard_since(since);
         }
     }
 

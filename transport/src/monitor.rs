@@ -57,9 +57,7 @@ impl Monitor {
     }
 
     fn look_at(&self, peer: &Peer, link: &Link, on_time: bool) {
-        if link.waiting() || link.ping_due() {
-            link.look_for_arrivals();
-        }
+        link.look_for_arrivals();
         if link.ping_due() {
             link.pinged();
             link.ping.notify_one();

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use sinew_node_core::view::EndpointRecord;
 use sinew_node_core::{Outcome, Record};
-use sinew_transport::link::StreamGuard;
 use sinew_transport::{Link, Stream, StreamError};
 use sinew_transport_core::Code;
 use sinew_transport_core::ids::{EndpointId, ServiceName};
@@ -22,10 +21,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Connection;
+use super::connected::{Connected, Hold, suspected};
 use super::pick::{Pick, pick};
 use crate::app::AppReader;
 use crate::copy::{Sink, Source};
-use crate::local::{self, LocalService};
+use crate::local;
 use crate::plane::Plane;
 use crate::turns::EndpointTurns;
 
@@ -34,34 +34,6 @@ pub(crate) const REPLAY_MAX: usize = 64 * 1024;
 
 /// Endpoints that one connection is handed to, at most: an outage of everything must end.
 const ATTEMPTS_MAX: u8 = 16;
-
-/// A connection with an endpoint that accepted it.
-pub(super) struct Connected {
-    pub(super) sink: Sink,
-    pub(super) source: Source,
-    pub(super) turns: EndpointTurns,
-    /// Payload handed over before the endpoint accepted.
-    pub(super) handed_over: u64,
-    hold: Hold,
-}
-
-/// What lives as long as the connection.
-enum Hold {
-    /// The link's count of streams.
-    Stream(StreamGuard),
-    /// The socket of a service on this node.
-    Local(LocalService),
-}
-
-impl Connected {
-    /// Both directions came to their clean end.
-    pub(super) fn close_cleanly(self) {
-        match self.hold {
-            Hold::Stream(guard) => drop(guard),
-            Hold::Local(service) => service.close_cleanly(),
-        }
-    }
-}
 
 /// How an attempt ended without a connection.
 enum Left {
@@ -172,7 +144,7 @@ impl Attempt<'_> {
         let mut verdicts = link.verdicts();
         let opened = tokio::select! {
             opened = timeout_at(self.deadline, link.open()) => opened,
-            () = suspected(&mut verdicts) => return Err(Left::Free(None, "SUSPECT")),
+            () = suspected(&link, &mut verdicts) => return Err(Left::Free(None, "SUSPECT")),
         };
         match opened {
             Ok(Ok(stream)) => self.offer(stream, &link, verdicts, replay, reader, turns).await,
@@ -223,7 +195,7 @@ impl Attempt<'_> {
                 tokio::select! {
                     biased;
                     answer = &mut answer => break answer,
-                    () = suspected(&mut verdicts), if handed == 0 => {
+                    () = suspected(link, &mut verdicts), if handed == 0 => {
                         send.reset(Code::Broken);
                         return Err(Left::Free(None, "SUSPECT"));
                     }
@@ -318,14 +290,6 @@ fn left(error: &StreamError, handed: usize) -> Left {
         StreamError::Reset(code) if code.proves_nothing_delivered() => Left::Free(Some(*code), code.name()),
         StreamError::Lost(_) | StreamError::Reset(_) if handed == 0 => Left::Free(None, "LOST"),
         other => Left::Final(other.code().into(), other.to_string()),
-    }
-}
-
-/// Waits until the link is suspect, dead or gone.
-async fn suspected(verdicts: &mut watch::Receiver<Verdict>) {
-    // An error means that the link itself is gone; the stream says so, too.
-    if verdicts.wait_for(|verdict| *verdict >= Verdict::Suspect).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 
 use sinew_node::{RunError, run};
 use sinew_node_core::Config;
-use sinew_transport::{BoxFuture, OsRuntime, ShardHost};
+use sinew_transport::{BoxFuture, OsRuntime, Runtime, ShardHost};
 use sinew_transport_core::Code;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -65,6 +65,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
+        Self::set_in(Arc::new(OsRuntime)).await
+    }
+
+    /// The same in another world.
+    pub(crate) async fn set_in(runtime: Arc<dyn Runtime>) -> Self {
         let (log, authority) = (Log::start(), Authority::new());
         let controller = Controller::start(&authority);
         let state = tempfile::tempdir().expect("a directory");
@@ -90,8 +95,7 @@ impl Stage {
         );
         let config = Config::parse("node.toml", &config).expect("no mistake");
         let stop = CancellationToken::new();
-        let running =
-            tokio::spawn(run(config, Arc::new(OsRuntime), Arc::new(Tasks::default()), stop.clone()));
+        let running = tokio::spawn(run(config, runtime, Arc::new(Tasks::default()), stop.clone()));
 
         let mut session = controller.session().await;
         session.welcome().await;

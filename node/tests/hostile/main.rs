@@ -8,6 +8,7 @@
 mod common;
 
 mod greetings;
+mod panics;
 mod preambles;
 mod snapshots;
 mod verdicts;

@@ -82,7 +82,10 @@ impl LinkEstimator {
     /// Tells the round trip as the transport measures it: smoothed (RFC 9002 section 5.3), and the larger
     /// of that and the latest sample. The difference, smoothed like RTTVAR, is how late answers come.
     pub fn on_round_trip(&self, smoothed_us: u64, conservative_us: u64) {
-        let late = conservative_us.saturating_sub(smoothed_us);
+        // The latest sample contains what the peer waited before it acknowledged, which the probe timeout
+        // counts by itself.
+        let waited_us = MAX_ACK_DELAY.as_micros() as u64;
+        let late = conservative_us.saturating_sub(smoothed_us).saturating_sub(waited_us);
         let var = if self.srtt_us.load(Relaxed) == 0 {
             smoothed_us / 2
         } else {
@@ -96,6 +99,14 @@ impl LinkEstimator {
     pub fn on_heard(&self, now_us: u64, in_flight: u64) {
         self.heard_us.store(now_us, Relaxed);
         self.unanswered_us.store(if in_flight == 0 { 0 } else { now_us }, Relaxed);
+    }
+
+    /// Tells that an authenticated packet arrived at some time after `since_us`.
+    pub fn on_heard_since(&self, since_us: u64) {
+        self.heard_us.fetch_max(since_us, Relaxed);
+        let _ = self
+            .unanswered_us
+            .fetch_update(Relaxed, Relaxed, |asked| (asked != 0 && asked < since_us).then_some(since_us));
     }
 
     /// The smoothed round trip, unless none was measured.

@@ -1,0 +1,126 @@
+//! The life of a connection with the endpoint that accepted it.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+
+use sinew_node_core::{Outcome, Record};
+use sinew_transport::Link;
+use sinew_transport::link::StreamGuard;
+use sinew_transport_core::link::Verdict;
+use tokio::sync::watch;
+
+use crate::app::{AppReader, AppWriter};
+use crate::copy::{Meter, Sink, Source, join};
+use crate::local::LocalService;
+use crate::turns::EndpointTurns;
+
+/// A connection with an endpoint that accepted it.
+pub(super) struct Connected {
+    pub(super) sink: Sink,
+    pub(super) source: Source,
+    pub(super) turns: EndpointTurns,
+    /// Payload handed over before the endpoint accepted.
+    pub(super) handed_over: u64,
+    pub(super) hold: Hold,
+}
+
+/// What lives as long as the connection.
+pub(super) enum Hold {
+    /// The link's count of streams.
+    Stream(StreamGuard),
+    /// The socket of a service on this node.
+    Local(LocalService),
+}
+
+/// How the copy ended.
+pub(super) enum Copied {
+    /// For good.
+    Ended(Outcome, String),
+    /// By the end of the peer, and before a byte had passed either way.
+    Untouched(&'static str),
+}
+
+impl Connected {
+    /// Copies until the end, and counts into the record.
+    pub(super) async fn copy(
+        mut self,
+        record: &mut Record,
+        reader: &mut AppReader,
+        writer: &mut AppWriter,
+    ) -> Copied {
+        let turns = &self.turns;
+        let meter = Meter {
+            from_app: AtomicU64::new(self.handed_over),
+            to_app: AtomicU64::new(0),
+            touched: AtomicBool::new(self.handed_over > 0),
+            on_from_app: &|| turns.on_up(),
+            on_to_app: &|| turns.on_down(),
+        };
+        let joined = {
+            let joined = join((reader, writer), (&mut self.sink, &mut self.source), &meter);
+            let forsaken = pin!(while_untouched(&meter, silence(&self.hold)));
+            tokio::select! {
+                biased;
+                joined = joined => joined,
+                () = forsaken => return Copied::Untouched("SUSPECT"),
+            }
+        };
+        record.bytes_up = meter.from_app.load(Relaxed);
+        record.bytes_down = meter.to_app.load(Relaxed);
+        match joined {
+            Ok(()) => {
+                self.close_cleanly();
+                Copied::Ended(Outcome::Ok, String::new())
+            }
+            Err(broken) => match (broken.peer_ended(), meter.touched.load(Relaxed)) {
+                (Some(why), false) => Copied::Untouched(why),
+                _ => Copied::Ended(broken.outcome(), broken.reason()),
+            },
+        }
+    }
+
+    /// Both directions came to their clean end.
+    fn close_cleanly(self) {
+        match self.hold {
+            Hold::Stream(guard) => drop(guard),
+            Hold::Local(service) => service.close_cleanly(),
+        }
+    }
+}
+
+/// Waits for a future until the first byte has passed, and forever from then on: a connection in use pays
+/// one load for it.
+async fn while_untouched(meter: &Meter<'_>, waited_for: impl Future<Output = ()>) {
+    let mut waited_for = pin!(waited_for);
+    poll_fn(
+        |context| {
+            if meter.touched.load(Relaxed) { Poll::Pending } else { waited_for.as_mut().poll(context) }
+        },
+    )
+    .await;
+}
+
+/// Waits until whoever has the connection falls silent.
+async fn silence(hold: &Hold) {
+    match hold {
+        Hold::Stream(guard) => suspected(guard.link(), &mut guard.link().verdicts()).await,
+        Hold::Local(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until the link is suspect or dead. The monitor's last word does not count when an answer came since,
+/// as for picks: otherwise a link would be picked and left in a circle until the next look.
+pub(super) async fn suspected(link: &Link, verdicts: &mut watch::Receiver<Verdict>) {
+    while verdicts.wait_for(|verdict| *verdict >= Verdict::Suspect).await.is_ok() {
+        if !link.usable() {
+            return;
+        }
+        if verdicts.changed().await.is_err() {
+            break;
+        }
+    }
+    // The link itself is gone; the stream says so, too.
+    std::future::pending::<()>().await;
+}
