@@ -9,8 +9,9 @@ use std::time::Duration;
 use sinew_api::Snapshot;
 use sinew_api::control::{
     Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, Register, Reject, Report,
-    Serve, SnapshotChunk, Welcome,
+    SnapshotChunk, Welcome,
 };
+use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_node_core::Backoff;
 use sinew_transport::session::{FrameSender, Session, SessionError, dial_control};
 use sinew_transport::verify::Refusals;
@@ -181,14 +182,18 @@ impl Control {
                     service: serve.service.clone(),
                     slot,
                     labels: serve.labels.clone(),
+                    capacity: CAPACITY_DEFAULT,
+                    health: Health::Up,
                 })
                 .collect(),
+            serving: 0,
             listens: config
                 .listens
                 .iter()
                 .map(|listen| Listen { service: listen.service.clone(), source: listen.source.clone() })
                 .collect(),
             certificate_expiry: self.identity.credentials.expiry(),
+            have: None,
             ext: vec![],
         }
     }
@@ -225,8 +230,14 @@ impl Control {
                 .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
                 .min()
                 .unwrap_or(0),
+            loss_ppm: 0,
         });
-        Report { certificate_expiry: self.identity.credentials.expiry(), links: links.collect(), ext: vec![] }
+        Report {
+            certificate_expiry: self.identity.credentials.expiry(),
+            links: links.collect(),
+            endpoints: vec![],
+            ext: vec![],
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! The messages of a control session: one bidirectional stream, opened by the node.
 //!
-//! The node greets with [`Register`]; the controller answers with [`Welcome`], then sends a snapshot in
-//! [`SnapshotChunk`]s at every change. The node answers each with [`Ack`] or [`Reject`] and sends a
-//! [`Report`] from time to time. A [`Farewell`] says why the controller ends a session.
+//! The node greets with [`Register`]; the controller answers with [`Welcome`], then sends the node's snapshot
+//! in [`SnapshotChunk`]s and at every change a [`Delta`]. The node answers each with [`Ack`] or [`Reject`], tells
+//! by [`Serving`] what comes and goes behind it, and sends a [`Report`] from time to time. Before its certificate
+//! ends it asks for another with [`Renew`]. A [`Farewell`] says why the controller ends a session.
 
 use std::net::SocketAddr;
 
 use bincode::{Decode, Encode};
-use sinew_transport_core::ids::{NodeName, Revision, ServiceName, Zone};
+use sinew_transport_core::ids::{EndpointId, NodeName, Revision, ServiceName, Zone};
 use sinew_transport_core::wire::{Ext, Message};
 
-use crate::snapshot::Labels;
+use crate::delta::Delta;
+use crate::hosting::{Serve, Serving};
 
 /// The longest control frame: 1 MiB. Snapshots are cut into chunks of [`CHUNK_LEN`].
 pub const MAX_FRAME: u32 = 1024 * 1024;
@@ -43,27 +45,20 @@ pub struct Register {
     pub addresses: Vec<SocketAddr>,
     /// Where the node is.
     pub zone: Option<Zone>,
-    /// The services behind this node.
+    /// What is behind this node now; [`Serving`] tells what changes.
     pub serves: Vec<Serve>,
+    /// The version of `serves` ([`Serving::version`]).
+    pub serving: u64,
     /// The services that applications call here.
     pub listens: Vec<Listen>,
     /// The end of this node's certificate, seconds since 1970.
     pub certificate_expiry: u64,
+    /// The revision of the snapshot in use. A controller that still knows it sends only the difference.
+    pub have: Option<Revision>,
     /// Room to grow.
     pub ext: Ext,
 }
 control!(Register, 32);
-
-/// One endpoint as its node declares it.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Serve {
-    /// The service.
-    pub service: ServiceName,
-    /// The place on the node.
-    pub slot: u16,
-    /// What splits and subsets go by.
-    pub labels: Labels,
-}
 
 /// One listener as its node declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -129,6 +124,8 @@ pub struct Report {
     pub certificate_expiry: u64,
     /// Every peer in the snapshot.
     pub links: Vec<LinkReport>,
+    /// Every endpoint of which there is news since the last report.
+    pub endpoints: Vec<EndpointReport>,
     /// Room to grow.
     pub ext: Ext,
 }
@@ -143,6 +140,25 @@ pub struct LinkReport {
     pub state: LinkState,
     /// Smoothed round trip in microseconds, 0 when unknown.
     pub rtt_us: u64,
+    /// Packets lost of a million sent since the last report.
+    pub loss_ppm: u32,
+}
+
+/// What the callers on one node saw of one endpoint since the last report.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct EndpointReport {
+    /// The service.
+    pub service: ServiceName,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The latency of its turns as the balancer has it, in microseconds; 0 when none was measured.
+    pub latency_us: u64,
+    /// Connections in progress.
+    pub in_flight: u32,
+    /// Connections that ended well.
+    pub successes: u32,
+    /// Connections that it refused, or that broke.
+    pub errors: u32,
 }
 
 /// The state of a link.
@@ -160,6 +176,28 @@ pub enum LinkState {
     /// Could not be reached; tried again with back-off.
     Down,
 }
+
+control!(Serving, 39);
+control!(Delta, 40);
+
+/// Node to controller: a certificate for the same identity and a new key is wanted, in time before the end of
+/// the one in use. Over a live session nothing else is needed: it proves who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Renew {
+    /// A certificate signing request (PKCS #10, DER), at most [`crate::join::MAX_CSR_LEN`] bytes.
+    pub csr: Vec<u8>,
+}
+control!(Renew, 41);
+
+/// Controller to node: the answer to [`Renew`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Renewed {
+    /// The certificate and its issuers (DER), the node's first; empty when it was refused.
+    pub chain: Vec<Vec<u8>>,
+    /// Why it was refused; empty when it was not.
+    pub refused: String,
+}
+control!(Renewed, 42);
 
 /// Controller to node, last: why the session ends.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

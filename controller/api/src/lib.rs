@@ -2,7 +2,8 @@
 //!
 //! - [`join`]: the token that an operator carries, and the one exchange that turns it into a certificate.
 //! - [`control`]: the messages of a control session.
-//! - [`snapshot`]: one node's whole configuration.
+//! - [`hosting`]: what stands behind a node, and whether it answers.
+//! - [`snapshot`]: one node's whole configuration; [`delta`]: the difference between two.
 //! - [`status`]: what the controller's HTTP API shows; versioned JSON.
 //! - [`secret`]: a text that never shows itself.
 //!
@@ -10,10 +11,13 @@
 //! control, 64 to 95 join. Shipped payloads are frozen; a change is a new kind.
 
 pub mod control;
+pub mod delta;
+pub mod hosting;
 pub mod join;
 pub mod secret;
 pub mod snapshot;
 pub mod status;
 
+pub use delta::Delta;
 pub use secret::Secret;
 pub use snapshot::Snapshot;

@@ -7,6 +7,8 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName, Zone};
 
+use crate::hosting::HealthCheck;
+
 /// Labels of an endpoint, e.g. `version = "v2"`.
 pub type Labels = BTreeMap<String, String>;
 
@@ -34,6 +36,38 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// The nodes that host those endpoints or call this node's services.
     pub peers: Vec<Peer>,
+    /// What the operator declared that this node hosts, beside its own configuration.
+    pub assigned: Vec<Assigned>,
+    /// The listeners that the operator declared for this node, beside its own configuration.
+    pub listeners: Vec<AssignedListener>,
+}
+
+/// An endpoint that the operator declared for a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assigned {
+    /// The service.
+    pub service: ServiceName,
+    /// Where it listens on the node's machine.
+    pub address: SocketAddr,
+    /// What splits and subsets go by.
+    pub labels: Labels,
+    /// As in [`crate::hosting::Serve`].
+    pub capacity: u32,
+    /// How the node finds out whether it answers.
+    pub health: HealthCheck,
+}
+
+/// A listener that the operator declared for a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedListener {
+    /// The service that is called.
+    pub service: ServiceName,
+    /// The service for which the caller speaks; none: the node's only grant.
+    pub source: Option<ServiceName>,
+    /// The local socket.
+    pub address: SocketAddr,
 }
 
 /// A service and where it runs.
@@ -54,7 +88,13 @@ pub struct Endpoint {
     pub slot: u16,
     /// What splits and subsets go by.
     pub labels: Labels,
+    /// How many of this node's new connections it should get, beside the other endpoints of its service: 0 to
+    /// [`WEIGHT_MAX`], the best one's. 0: only when no other can take them.
+    pub weight: u16,
 }
+
+/// The weight of the endpoint that is best for a node; of all of them as long as nothing was measured.
+pub const WEIGHT_MAX: u16 = 1000;
 
 /// Another node, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -67,4 +107,6 @@ pub struct Peer {
     pub addresses: Vec<SocketAddr>,
     /// The services that it may speak for.
     pub granted: Vec<ServiceName>,
+    /// The version of what it hosts that this snapshot was made from ([`crate::hosting::Serving::version`]).
+    pub serving: u64,
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName, TrustDomain, Zone};
 
 use crate::control::LinkState;
+use crate::hosting::Health;
 use crate::snapshot::Labels;
 
 /// The version that every answer carries.
@@ -105,6 +106,10 @@ pub struct EndpointStatus {
     pub slot: u16,
     /// What splits and subsets go by.
     pub labels: Labels,
+    /// How much it can take beside the others.
+    pub capacity: u32,
+    /// Whether it takes new connections.
+    pub health: Health,
 }
 
 /// A token to be made.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use sinew_api::control::{FarewellReason, Register};
+use sinew_api::hosting::{Health, Serve};
 use sinew_api::snapshot::Labels;
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 
@@ -33,6 +34,8 @@ pub struct Registration {
     addresses: Vec<SocketAddr>,
     zone: Option<Zone>,
     serves: BTreeMap<u16, Hosted>,
+    /// The version of `serves`.
+    version: u64,
     listens: BTreeSet<Listener>,
 }
 
@@ -43,6 +46,16 @@ pub struct Hosted {
     pub service: ServiceName,
     /// What splits and subsets go by.
     pub labels: Labels,
+    /// How much it can take beside the others.
+    pub capacity: u32,
+    /// Whether it takes new connections.
+    pub health: Health,
+}
+
+impl From<Serve> for Hosted {
+    fn from(Serve { service, slot: _, labels, capacity, health }: Serve) -> Self {
+        Self { service, labels, capacity, health }
+    }
 }
 
 /// A service that applications call on a node, and for whom they speak.
@@ -162,7 +175,7 @@ impl Registration {
             if serves.contains_key(&serve.slot) {
                 mistakes.push(Mistake::SlotTwice(serve.slot));
             }
-            serves.insert(serve.slot, Hosted { service: serve.service, labels: serve.labels });
+            serves.insert(serve.slot, serve.into());
         }
         let listens = register
             .listens
@@ -170,7 +183,7 @@ impl Registration {
             .map(|listen| Listener { service: listen.service, source: listen.source })
             .collect();
         let addresses = register.addresses.into_iter().map(|a| specified(a, session_ip)).collect();
-        let this = Self { addresses, zone: register.zone, serves, listens };
+        let this = Self { addresses, zone: register.zone, serves, version: register.serving, listens };
         mistakes.extend(this.ungranted(node, granted));
         if mistakes.is_empty() { Ok(this) } else { Err(mistakes) }
     }
@@ -216,6 +229,12 @@ impl Registration {
     #[must_use]
     pub fn serves(&self) -> &BTreeMap<u16, Hosted> {
         &self.serves
+    }
+
+    /// The version of what the node hosts.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The services that the node hosts, each once.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sinew_api::Snapshot;
-use sinew_api::control::{Listen, Register, Serve};
+use sinew_api::control::{Listen, Register};
+use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_controller_core::{Mesh, SessionEnd, SessionId, Turn};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
@@ -62,13 +63,17 @@ fn register(zone: Option<u8>, serves: &[(u8, u8)], calls: &[u8], source: &Servic
                 service: service(*number),
                 slot,
                 labels: [("v".to_owned(), label.to_string())].into(),
+                capacity: CAPACITY_DEFAULT,
+                health: Health::Up,
             })
             .collect(),
         listens: calls
             .iter()
             .map(|number| Listen { service: service(*number), source: Some(source.clone()) })
             .collect(),
+        serving: 0,
         certificate_expiry: 0,
+        have: None,
         ext: Vec::new(),
     }
 }

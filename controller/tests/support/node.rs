@@ -3,7 +3,8 @@
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use sinew_api::Snapshot;
-use sinew_api::control::{Ack, Farewell, Listen, Register, Reject, Report, Serve, SnapshotChunk, Welcome};
+use sinew_api::control::{Ack, Farewell, Listen, Register, Reject, Report, SnapshotChunk, Welcome};
+use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::join::{JoinAnswer, JoinRequest, Token};
 use sinew_transport::session::{DialError, Session, SessionEnd, dial_control, dial_join};
 use sinew_transport::tls::Credentials;
@@ -54,13 +55,21 @@ pub fn register(serves: &[&str], calls: &[&str]) -> Register {
         serves: serves
             .iter()
             .zip(0..)
-            .map(|(name, slot)| Serve { service: service(name), slot, labels: Default::default() })
+            .map(|(name, slot)| Serve {
+                service: service(name),
+                slot,
+                labels: Default::default(),
+                capacity: CAPACITY_DEFAULT,
+                health: Health::Up,
+            })
             .collect(),
         listens: calls
             .iter()
             .map(|name| Listen { service: service(name), source: Some(service("web")) })
             .collect(),
+        serving: 0,
         certificate_expiry: 2_000_000_000,
+        have: None,
         ext: Vec::new(),
     }
 }

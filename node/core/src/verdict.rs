@@ -79,7 +79,15 @@ mod tests {
             default,
             granted: vec![name("shop"), name("orders")],
             services: vec![],
-            peers: vec![Peer { node: node("n1"), zone: None, addresses: vec![], granted: vec![name("web")] }],
+            assigned: vec![],
+            listeners: vec![],
+            peers: vec![Peer {
+                node: node("n1"),
+                zone: None,
+                addresses: vec![],
+                granted: vec![name("web")],
+                serving: 0,
+            }],
         };
         View::compile(&node("self"), snapshot, None).expect("no rule is broken")
     }

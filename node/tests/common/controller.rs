@@ -23,12 +23,15 @@ pub(crate) fn snapshot(revision: u64, peers: &[(&str, &str)]) -> Snapshot {
         zone: None,
         addresses: vec![],
         granted: vec![service(granted)],
+        serving: 0,
     };
     Snapshot {
         revision: Revision(revision),
         default: DefaultPolicy::Allow,
         granted: vec![service("orders"), service("billing")],
         services: vec![],
+        assigned: vec![],
+        listeners: vec![],
         peers: peers.iter().map(peer).collect(),
     }
 }

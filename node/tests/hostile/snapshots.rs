@@ -17,6 +17,7 @@ fn service(name: &str, endpoints: &[(&str, u16)]) -> Service {
         node: NodeName::new(node).expect("valid"),
         slot,
         labels: BTreeMap::new(),
+        weight: 1000,
     };
     Service {
         name: ServiceName::new(name).expect("valid"),

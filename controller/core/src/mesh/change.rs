@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sinew_api::hosting::Health;
 use sinew_api::snapshot::Labels;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
@@ -92,6 +93,8 @@ impl Mesh {
     }
 }
 
-fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels)> {
-    registration.serves().iter().map(|(slot, hosted)| (&hosted.service, *slot, &hosted.labels)).collect()
+/// What callers see of a node's endpoints.
+fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels, u32)> {
+    let up = registration.serves().iter().filter(|(_, hosted)| hosted.health == Health::Up);
+    up.map(|(slot, hosted)| (&hosted.service, *slot, &hosted.labels, hosted.capacity)).collect()
 }

@@ -60,11 +60,17 @@ impl Mesh {
     }
 
     fn service_status(&self, name: &ServiceName) -> ServiceStatus {
-        let endpoints = self.index.endpoints(name).filter_map(|id| self.endpoint(id));
+        let endpoints = self.index.endpoints(name).filter_map(|id| Some((id, self.hosted(id)?)));
         ServiceStatus {
             name: name.clone(),
             endpoints: endpoints
-                .map(|e| EndpointStatus { node: e.node, slot: e.slot, labels: e.labels })
+                .map(|(id, hosted)| EndpointStatus {
+                    node: id.node.clone(),
+                    slot: id.slot,
+                    labels: hosted.labels.clone(),
+                    capacity: hosted.capacity,
+                    health: hosted.health,
+                })
                 .collect(),
             callers: self.index.callers(name).cloned().collect(),
         }

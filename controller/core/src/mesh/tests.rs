@@ -1,6 +1,7 @@
 //! What a change does, whom it concerns, and how sessions come and go.
 
-use sinew_api::control::{LinkReport, LinkState, Listen, Serve};
+use sinew_api::control::{LinkReport, LinkState, Listen};
+use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_transport_core::ids::TrustDomain;
 
 use super::*;
@@ -26,6 +27,8 @@ fn register(serves: &[&str], calls: &[&str]) -> Register {
         service: service(name),
         slot: u16::try_from(slot).expect("small"),
         labels: [("version".to_owned(), "v1".to_owned())].into(),
+        capacity: CAPACITY_DEFAULT,
+        health: Health::Up,
     };
     Register {
         version: "0.1.0".into(),
@@ -37,7 +40,9 @@ fn register(serves: &[&str], calls: &[&str]) -> Register {
             .iter()
             .map(|name| Listen { service: service(name), source: Some(service("web")) })
             .collect(),
+        serving: 0,
         certificate_expiry: 5000,
+        have: None,
         ext: Vec::new(),
     }
 }
@@ -339,8 +344,9 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
     let revision = mesh.revision();
-    let link = LinkReport { node: node("n2"), state: LinkState::Suspect, rtt_us: 250 };
-    let report = Report { certificate_expiry: 6000, links: vec![link], ext: Vec::new() };
+    let link = LinkReport { node: node("n2"), state: LinkState::Suspect, rtt_us: 250, loss_ppm: 0 };
+    let report =
+        Report { certificate_expiry: 6000, links: vec![link], endpoints: Vec::new(), ext: Vec::new() };
     assert!(mesh.on_ack(&node("n1"), caller, revision));
     assert!(mesh.on_report(&node("n1"), caller, report));
     let reject = Reject { revision, name: "service orders".into(), reason: "x".repeat(9999) };

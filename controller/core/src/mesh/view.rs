@@ -1,10 +1,12 @@
 //! What one node needs to know, and nothing else.
 
 use sinew_api::Snapshot;
-use sinew_api::snapshot::{Endpoint, Peer, Service};
+use sinew_api::hosting::Health;
+use sinew_api::snapshot::{Endpoint, Peer, Service, WEIGHT_MAX};
 use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
 
 use super::Mesh;
+use crate::registration::Hosted;
 
 impl Mesh {
     /// A node's whole configuration: the services of its listeners with all their endpoints, the nodes
@@ -20,6 +22,8 @@ impl Mesh {
             granted: self.granted(name),
             services,
             peers: peers.iter().filter(|peer| *peer != name).filter_map(|peer| self.peer(peer)).collect(),
+            assigned: Vec::new(),
+            listeners: Vec::new(),
         })
     }
 
@@ -33,10 +37,20 @@ impl Mesh {
         Service { name: name.clone(), endpoints }
     }
 
-    /// An endpoint with its labels.
-    pub(super) fn endpoint(&self, id: &EndpointId) -> Option<Endpoint> {
-        let hosted = self.nodes.get(&id.node)?.registration.serves().get(&id.slot)?;
-        Some(Endpoint { node: id.node.clone(), slot: id.slot, labels: hosted.labels.clone() })
+    /// An endpoint as callers see it; none when it takes no new connections.
+    fn endpoint(&self, id: &EndpointId) -> Option<Endpoint> {
+        let hosted = self.hosted(id).filter(|hosted| hosted.health == Health::Up)?;
+        Some(Endpoint {
+            node: id.node.clone(),
+            slot: id.slot,
+            labels: hosted.labels.clone(),
+            weight: WEIGHT_MAX,
+        })
+    }
+
+    /// What stands in a node's slot.
+    pub(super) fn hosted(&self, id: &EndpointId) -> Option<&Hosted> {
+        self.nodes.get(&id.node)?.registration.serves().get(&id.slot)
     }
 
     fn peer(&self, name: &NodeName) -> Option<Peer> {
@@ -46,6 +60,7 @@ impl Mesh {
             zone: registration.zone().cloned(),
             addresses: registration.addresses().to_vec(),
             granted: self.granted(name),
+            serving: registration.version(),
         })
     }
 }

@@ -1,7 +1,8 @@
 //! What is taken, and that every mistake is named at once with its remedy.
 
 use super::*;
-use sinew_api::control::{Listen, Serve};
+use sinew_api::control::Listen;
+use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 
 const SESSION_IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 
@@ -26,13 +27,21 @@ fn empty() -> Register {
         zone: None,
         serves: Vec::new(),
         listens: Vec::new(),
+        serving: 0,
         certificate_expiry: 0,
+        have: None,
         ext: Vec::new(),
     }
 }
 
 fn serve(slot: u16, name: &str) -> Serve {
-    Serve { service: service(name), slot, labels: Labels::new() }
+    Serve {
+        service: service(name),
+        slot,
+        labels: Labels::new(),
+        capacity: CAPACITY_DEFAULT,
+        health: Health::Up,
+    }
 }
 
 fn listen(name: &str, source: Option<&str>) -> Listen {
@@ -138,7 +147,7 @@ fn each_limit_is_kept_at_its_edge() {
     let labelled = |name: usize, value: usize, count: usize| {
         let label = |i: usize| (format!("{i:0>name$}"), "v".repeat(value));
         let labels = (0..count).map(label).collect();
-        Register { serves: vec![Serve { service: service("web"), slot: 0, labels }], ..empty() }
+        Register { serves: vec![Serve { labels, ..serve(0, "web") }], ..empty() }
     };
 
     for (fine, wrong) in [

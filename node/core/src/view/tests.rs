@@ -1,7 +1,7 @@
 //! What compiling keeps, what it makes anew, and what it rejects.
 
 use proptest::prelude::*;
-use sinew_api::snapshot::Service;
+use sinew_api::snapshot::{Service, WEIGHT_MAX};
 
 use super::*;
 
@@ -18,11 +18,11 @@ fn own() -> NodeName {
 }
 
 fn peer(text: &str) -> Peer {
-    Peer { node: node(text), zone: None, addresses: Vec::new(), granted: vec![name("web")] }
+    Peer { node: node(text), zone: None, addresses: Vec::new(), granted: vec![name("web")], serving: 0 }
 }
 
 fn endpoint(text: &str, slot: u16) -> Endpoint {
-    Endpoint { node: node(text), slot, labels: Labels::new() }
+    Endpoint { node: node(text), slot, labels: Labels::new(), weight: WEIGHT_MAX }
 }
 
 fn id(text: &str, slot: u16) -> EndpointId {
