@@ -5,6 +5,7 @@
 //! - [`hosting`]: what stands behind a node, and whether it answers.
 //! - [`snapshot`]: one node's whole configuration; [`delta`]: the difference between two.
 //! - [`status`]: what the controller's HTTP API shows; versioned JSON.
+//! - [`document`]: the reader of every TOML file that people write.
 //! - [`secret`]: a text that never shows itself.
 //!
 //! Pure: no socket, no clock. Messages are frames ([`sinew_transport_core::wire`]); kinds 32 to 63 are
@@ -12,6 +13,7 @@
 
 pub mod control;
 pub mod delta;
+pub mod document;
 pub mod hosting;
 pub mod join;
 pub mod secret;
