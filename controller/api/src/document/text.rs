@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::sockets::is_dialable;
+
 /// The longest key or value of a label: every caller's snapshot carries them.
 pub const LABEL_LEN_MAX: usize = 63;
 
@@ -34,7 +36,7 @@ pub fn socket(text: &str) -> Result<SocketAddr, String> {
 /// As [`socket`], and for port 0 and addresses that stand for many.
 pub fn dialable(text: &str) -> Result<SocketAddr, String> {
     let address = socket(text)?;
-    if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
+    if !is_dialable(&address) {
         return Err(format!("nobody can dial {address}"));
     }
     Ok(address)
