@@ -3,6 +3,7 @@
 //! - [`mesh`]: who is granted what, who hosts and calls what, what each node must be told
 //!   next, and all of it as the API shows it.
 //! - [`registration`]: what a node declares, checked once at the edge, all mistakes at once.
+//! - [`resources`]: what an operator declares, checked whole, and what it means for each node.
 //! - [`tokens`]: the one-use rights to join.
 //!
 //! A registration's way: `Register` (wire) → [`registration::Registration`] (right by construction) →
@@ -15,6 +16,7 @@
 
 pub mod mesh;
 pub mod registration;
+pub mod resources;
 pub mod tokens;
 
 pub use mesh::{Answerer, Mesh, SessionEnd, SessionId, Turn};
