@@ -26,6 +26,6 @@ mod metrics;
 mod run;
 
 pub use authority::AuthorityError;
-pub use config::{Config, ConfigErrors};
+pub use config::Config;
 pub use files::StateError;
 pub use run::{Ports, RunError, run};
