@@ -4,6 +4,7 @@
 //!   next, and all of it as the API shows it.
 //! - [`declared`]: what an operator declared, arranged by node.
 //! - [`registration`]: what a node declares, checked once at the edge, all mistakes at once.
+//! - [`resources`]: what an operator declares, read and checked whole.
 //! - [`tokens`]: the one-use rights to join.
 //!
 //! A registration's way: `Register` (wire) → [`registration::Registration`] (right by construction) →
@@ -17,6 +18,7 @@
 pub mod declared;
 pub mod mesh;
 pub mod registration;
+pub mod resources;
 pub mod tokens;
 
 pub use declared::Declared;
