@@ -5,6 +5,7 @@
 //! - [`hosting`]: what stands behind a node, and whether it answers.
 //! - [`snapshot`]: one node's whole configuration; [`delta`]: the difference between two.
 //! - [`status`]: what the controller's HTTP API shows; versioned JSON.
+//! - [`weights`]: how much each endpoint should get of each caller's traffic, and why.
 //! - [`secret`]: a text that never shows itself.
 //!
 //! Pure: no socket, no clock. Messages are frames ([`sinew_transport_core::wire`]); kinds 32 to 63 are
@@ -17,6 +18,7 @@ pub mod join;
 pub mod secret;
 pub mod snapshot;
 pub mod status;
+pub mod weights;
 
 pub use delta::Delta;
 pub use secret::Secret;

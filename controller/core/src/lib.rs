@@ -4,6 +4,7 @@
 //!   next, and all of it as the API shows it.
 //! - [`registration`]: what a node declares, checked once at the edge, all mistakes at once.
 //! - [`tokens`]: the one-use rights to join.
+//! - [`weights`]: how much of each caller's traffic each endpoint should get.
 //!
 //! A registration's way: `Register` (wire) → [`registration::Registration`] (right by construction) →
 //! [`mesh::Mesh`] (one revision more, and a mark on every node that it concerns) → each session asks
@@ -16,7 +17,9 @@
 pub mod mesh;
 pub mod registration;
 pub mod tokens;
+pub mod weights;
 
 pub use mesh::{Answerer, Mesh, SessionEnd, SessionId, Turn};
 pub use registration::{Mistake, Registration};
 pub use tokens::{Grant, Outcome, SecretHash, Tokens};
+pub use weights::Weights;
