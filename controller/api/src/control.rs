@@ -140,7 +140,7 @@ pub struct LinkReport {
     pub state: LinkState,
     /// Smoothed round trip in microseconds, 0 when unknown.
     pub rtt_us: u64,
-    /// Packets lost of a million sent since the last report.
+    /// Packets lost of a million, among those sent since the last report and at least the last hundred.
     pub loss_ppm: u32,
 }
 

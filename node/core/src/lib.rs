@@ -13,6 +13,7 @@
 //! - [`mod@choose`]: power of two choices over [`balance`], minus what [`breaker`] holds back.
 //! - [`turns`]: when a turn of a connection ended, and how long it took.
 //! - [`outcome`]: how a connection ended, and [`record`], its line in the access log.
+//! - [`tally`]: what happened at each endpoint, and [`report`], what the controller is told of it.
 //!
 //! Inbound: [`verdict`]. Both: [`backoff`], for whatever is tried again.
 
@@ -25,7 +26,9 @@ pub mod config;
 pub mod mechanisms;
 pub mod outcome;
 pub mod record;
+pub mod report;
 pub mod source;
+pub mod tally;
 pub mod turns;
 pub mod verdict;
 pub mod view;
@@ -39,7 +42,9 @@ pub use config::{Config, ConfigErrors, ListenConfig, ServeConfig};
 pub use mechanisms::{Mechanism, Mechanisms};
 pub use outcome::Outcome;
 pub use record::{Attempt, Direction, Record};
+pub use report::Reporter;
 pub use source::{NoSource, speaks_for};
+pub use tally::Tally;
 pub use turns::Turns;
 pub use verdict::{Verdict, admit};
 pub use view::{EndpointRecord, Rejected, ServiceView, View};

@@ -16,6 +16,7 @@ use sinew_transport_core::{EndpointId, NodeName, Revision, ServiceName};
 
 use crate::balance::Load;
 use crate::breaker::Breaker;
+use crate::tally::Tally;
 
 /// Endpoints of one service. Picks among so many still cost the same; what more would need is subsetting by
 /// the controller.
@@ -59,6 +60,8 @@ pub struct EndpointRecord {
     pub load: Arc<Load>,
     /// Whether it may be tried.
     pub breaker: Arc<Breaker>,
+    /// What happened there since the last report.
+    pub tally: Arc<Tally>,
 }
 
 /// A snapshot that was not taken: what in it is wrong, and why. Goes back to the controller.
@@ -188,12 +191,14 @@ fn compile_endpoint(endpoint: Endpoint, known: Option<&ServiceView>) -> Arc<Endp
             labels: endpoint.labels,
             load: Arc::clone(&record.load),
             breaker: Arc::clone(&record.breaker),
+            tally: Arc::clone(&record.tally),
         }),
         None => Arc::new(EndpointRecord {
             id,
             labels: endpoint.labels,
             load: Arc::default(),
             breaker: Arc::default(),
+            tally: Arc::default(),
         }),
     }
 }
