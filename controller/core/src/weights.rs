@@ -160,6 +160,12 @@ impl Weights {
         self.qualities.keys().chain(self.told.keys()).cloned().collect()
     }
 
+    /// Whether there is any such service.
+    #[must_use]
+    pub fn knows_any(&self) -> bool {
+        !self.qualities.is_empty() || !self.told.is_empty()
+    }
+
     /// Notes which weights of a service must be told anew; the callers that they are for.
     pub fn publish(&mut self, service: &ServiceName, scene: &Scene) -> BTreeSet<NodeName> {
         let mut concerned = BTreeSet::new();

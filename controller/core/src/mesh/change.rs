@@ -8,6 +8,7 @@ use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use super::index::Index;
 use super::node::Node;
+use super::weigh::services_of;
 use super::{Mesh, SessionId};
 use crate::registration::Registration;
 
@@ -26,7 +27,8 @@ impl Mesh {
                 self.nodes.insert(name.clone(), new);
             }
             old => {
-                let concerned = match &old {
+                let services = services_of(old.iter().chain([&new]).map(|node| &node.registration));
+                let mut concerned = match &old {
                     Some(old) => self.between(name, &old.registration, &new.registration),
                     None => self.index.around(name, &new.registration),
                 };
@@ -35,6 +37,7 @@ impl Mesh {
                 }
                 self.index.insert(name, &new.registration);
                 self.nodes.insert(name.clone(), new);
+                concerned.append(&mut self.fill_weights(services));
                 self.on_change(concerned);
             }
         }
@@ -45,8 +48,10 @@ impl Mesh {
     /// Takes a node out.
     pub(super) fn remove(&mut self, name: &NodeName) {
         if let Some(old) = self.nodes.remove(name) {
-            let concerned = self.index.around(name, &old.registration);
+            let mut concerned = self.index.around(name, &old.registration);
             self.index.remove(name, &old.registration);
+            self.weights.forget(name);
+            concerned.append(&mut self.fill_weights(services_of([&old.registration])));
             self.on_change(concerned);
             self.check_invariants();
         }

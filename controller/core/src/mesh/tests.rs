@@ -1,6 +1,6 @@
 //! What a change does, whom it concerns, and how sessions come and go.
 
-use sinew_api::control::{LinkReport, LinkState, Listen};
+use sinew_api::control::{LinkReport, LinkState, Listen, Report};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_transport_core::ids::TrustDomain;
 
