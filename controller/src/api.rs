@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -19,8 +19,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use sinew_api::Secret;
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Problem, Status};
+use sinew_api::weights::ServiceWeights;
 use sinew_controller_core::tokens::TokenError;
 use sinew_transport::session::SessionListener;
+use sinew_transport_core::ids::ServiceName;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +74,7 @@ pub(crate) async fn serve(listener: ApiListener, api: Api, stop: CancellationTok
 fn router(api: Api) -> Router {
     let private = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/weights/{service}", get(weights))
         .route("/v1/tokens", post(create_token))
         .layer(middleware::from_fn_with_state(api.clone(), guard::credential));
     Router::new()
@@ -83,7 +86,10 @@ fn router(api: Api) -> Router {
             problem(StatusCode::NOT_FOUND, "no such path; see `sinew --help` for what there is")
         })
         .method_not_allowed_fallback(async || {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method: status GET, tokens POST")
+            problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path takes another method: status and weights GET, tokens POST",
+            )
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(in_time))
@@ -94,6 +100,21 @@ fn router(api: Api) -> Router {
 /// `GET /v1/status`: the mesh as this controller sees it.
 async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.hub.status())
+}
+
+/// `GET /v1/weights/{service}`: the weights of a service's endpoints for each caller, and why.
+async fn weights(
+    State(api): State<Api>,
+    Path(service): Path<String>,
+) -> Result<Json<ServiceWeights>, Response> {
+    let asked = ServiceName::new(&service)
+        .map_err(|error| problem(StatusCode::BAD_REQUEST, &format!("showing weights: {error}")))?;
+    let unknown = || {
+        let why =
+            format!("showing weights: nobody hosts or calls `{asked}`; `sinew status` lists what there is");
+        problem(StatusCode::NOT_FOUND, &why)
+    };
+    api.hub.mesh(|mesh| mesh.why_weights(&asked)).map(Json).ok_or_else(unknown)
 }
 
 /// `POST /v1/tokens`: makes a token; its text is in the answer and nowhere else.
