@@ -207,9 +207,7 @@ async fn hear(
                     answered.notify_one();
                 }
             }),
-            Report::KIND => frame.decode().map(|report: Report| {
-                attendance.note(|mesh, node, session| mesh.on_report(node, session, report));
-            }),
+            Report::KIND => frame.decode().map(|report: Report| attendance.report(report)),
             _ if frame.skippable() => {
                 hub.metrics.frames_skipped.inc();
                 Ok(())

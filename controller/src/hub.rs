@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use sinew_api::control::Register;
+use sinew_api::control::{Register, Report};
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
 use sinew_controller_core::{
@@ -168,8 +168,9 @@ impl Hub {
                 _ = changed.changed() => {}
                 () = sleep_until(deadline.map(|at| self.started + at)) => {
                     let now = self.started.elapsed();
-                    if self.change(|mesh| mesh.handle_timeout(now)) {
-                        tracing::debug!("the mesh has settled, or forgot a node that was lost");
+                    // Once a second weights are made; nobody is woken unless one moved.
+                    if self.mesh(|mesh| mesh.handle_timeout(now)) {
+                        self.change(|_| tracing::debug!("the mesh settled, forgot a node, or has new weights"));
                     }
                 }
             }
@@ -268,6 +269,19 @@ impl Attendance {
     /// Notes something that only this node's session may say.
     pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Mesh, &NodeName, SessionId) -> T) -> T {
         self.hub.mesh(|mesh| note(mesh, &self.node, self.session))
+    }
+
+    /// Takes what the node saw.
+    pub(crate) fn report(&self, report: Report) {
+        let begins = self.note(|mesh, node, session| {
+            let before = mesh.weighs();
+            mesh.on_report(node, session, report);
+            !before && mesh.weighs()
+        });
+        if begins {
+            // Whoever keeps the time must look at the clock again.
+            self.hub.changed.send_replace(());
+        }
     }
 
     /// Tells how the session ended.

@@ -12,7 +12,8 @@ use sinew_api::control::{
 };
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::{Delta, Snapshot, delta};
-use sinew_node_core::Backoff;
+use sinew_node_core::{Backoff, Reporter};
+use sinew_transport::peers::Peer;
 use sinew_transport::session::{FrameSender, Session, SessionError, dial_control};
 use sinew_transport::verify::Refusals;
 use sinew_transport::{Reach, StreamError};
@@ -133,6 +134,7 @@ impl Control {
         };
         let talking = async {
             let mut chunks = Chunks::default();
+            let mut reporter = Reporter::begin(&self.plane.view());
             let mut reports = interval(REPORT_EVERY);
             reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -157,7 +159,7 @@ impl Control {
                         _ if frame.skippable() => {}
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
-                    _ = reports.tick() => sender.send(&self.report()).await?,
+                    _ = reports.tick() => sender.send(&self.report(&mut reporter)).await?,
                 }
             }
         };
@@ -231,7 +233,9 @@ impl Control {
         }
     }
 
-    fn report(&self) -> Report {
+    fn report(&self, reporter: &mut Reporter) -> Report {
+        let view = self.plane.view();
+        reporter.keep(|peer| view.peer(peer).is_some());
         let links = self.plane.peers.all().into_iter().map(|peer| LinkReport {
             node: peer.name().clone(),
             state: match peer.reach() {
@@ -247,15 +251,24 @@ impl Control {
                 .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
                 .min()
                 .unwrap_or(0),
-            loss_ppm: 0,
+            loss_ppm: {
+                let (sent, lost) = packets(&peer);
+                reporter.loss_ppm(peer.name(), sent, lost)
+            },
         });
         Report {
             certificate_expiry: self.identity.credentials.expiry(),
             links: links.collect(),
-            endpoints: vec![],
+            endpoints: reporter.endpoints(&view),
             ext: vec![],
         }
     }
+}
+
+/// Packets sent to a peer on the connections of now, and how many of them were lost.
+fn packets(peer: &Peer) -> (u64, u64) {
+    let paths = peer.links().iter().map(|link| link.stats().path).collect::<Vec<_>>();
+    (paths.iter().map(|path| path.sent_packets).sum(), paths.iter().map(|path| path.lost_packets).sum())
 }
 
 /// The pieces of a snapshot on their way.

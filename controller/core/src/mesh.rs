@@ -14,6 +14,9 @@
 //! back, or [`SETTLE`] after the first one, nobody is told to push: no node gets a snapshot that forgets
 //! the others. Meanwhile they go on with the one that they have.
 //!
+//! **Weights:** what nodes report becomes weights ([`crate::weights`]), about once a second; one that moved far
+//! enough is a change that concerns the caller that it is for.
+//!
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
 mod change;
@@ -23,17 +26,19 @@ mod node;
 mod rollout;
 mod status;
 mod view;
+mod weigh;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sinew_api::control::{Register, Report};
+use sinew_api::control::Register;
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use crate::declared::Declared;
 use crate::registration::{Mistake, Registration};
+use crate::weights::Weights;
 use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
@@ -61,6 +66,9 @@ pub struct Mesh {
     grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     nodes: BTreeMap<NodeName, Node>,
     index: Index,
+    weights: Weights,
+    /// When weights are made next.
+    weigh_at: Duration,
     settling: Settling,
     sessions: u64,
     declared: Declared,
@@ -115,13 +123,14 @@ impl Mesh {
         grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     ) -> Self {
         let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
-        let (nodes, index) = (BTreeMap::new(), Index::default());
         Self {
             default,
             revision,
             grants,
-            nodes,
-            index,
+            nodes: BTreeMap::new(),
+            index: Index::default(),
+            weights: Weights::default(),
+            weigh_at: Duration::ZERO,
             settling,
             sessions: 0,
             declared: Declared::default(),
@@ -206,11 +215,6 @@ impl Mesh {
         Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
     }
 
-    /// Takes what a node sees of its links. False when the session is not the node's.
-    pub fn on_report(&mut self, name: &NodeName, session: SessionId, report: Report) -> bool {
-        self.here(name, session).map(|node| node.on_report(report)).is_some()
-    }
-
     /// Tells that a session ended. Only the node's newest session matters.
     pub fn on_session_end(&mut self, now: Duration, name: &NodeName, session: SessionId, end: SessionEnd) {
         let Some(node) = self.here(name, session) else { return };
@@ -224,11 +228,11 @@ impl Mesh {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let forget = self.nodes.values().filter_map(Node::forget_at).min();
-        forget.into_iter().chain(self.settle_at()).min()
+        forget.into_iter().chain(self.settle_at()).chain(self.weigh_at()).min()
     }
 
-    /// Does what is due: forgets nodes that were lost too long ago, ends settling. True when sessions
-    /// should ask for their turn.
+    /// Does what is due: forgets nodes that were lost too long ago, ends settling, makes weights. True when
+    /// sessions should ask for their turn.
     pub fn handle_timeout(&mut self, now: Duration) -> bool {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
         let settled = due(self.settle_at());
@@ -244,7 +248,8 @@ impl Mesh {
         for name in &gone {
             self.remove(name);
         }
-        settled || !gone.is_empty()
+        let weighed = due(self.weigh_at()) && self.weigh(now);
+        settled || weighed || !gone.is_empty()
     }
 
     fn settle_at(&self) -> Option<Duration> {

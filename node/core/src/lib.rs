@@ -10,9 +10,11 @@
 //! - [`config`]: the file, checked; every mistake at once. [`source`]: for whom a listener speaks.
 //! - [`view`]: the snapshot, compiled; keeps the records of endpoints that stay.
 //! - [`admission`]: limits on what is in progress.
-//! - [`mod@choose`]: power of two choices over [`balance`], minus what [`breaker`] holds back.
+//! - [`mod@choose`]: two draws by weight ([`shares`]), the cheaper by [`balance`] taken, minus what [`breaker`]
+//!   holds back.
 //! - [`turns`]: when a turn of a connection ended, and how long it took.
 //! - [`outcome`]: how a connection ended, and [`record`], its line in the access log.
+//! - [`tally`]: what happened at each endpoint, and [`report`], what the controller is told of it.
 //!
 //! Inbound: [`verdict`]. Both: [`backoff`], for whatever is tried again.
 
@@ -25,7 +27,10 @@ pub mod config;
 pub mod mechanisms;
 pub mod outcome;
 pub mod record;
+pub mod report;
+pub mod shares;
 pub mod source;
+pub mod tally;
 pub mod turns;
 pub mod verdict;
 pub mod view;
@@ -34,12 +39,15 @@ pub use admission::{Guard, Limit};
 pub use backoff::Backoff;
 pub use balance::Load;
 pub use breaker::{Breaker, BreakerState};
-pub use choose::{Candidate, Unavailable, choose, choose_by};
+pub use choose::{Candidate, Unavailable, choose_by};
 pub use config::{Config, ListenConfig, ServeConfig};
 pub use mechanisms::{Mechanism, Mechanisms};
 pub use outcome::Outcome;
 pub use record::{Attempt, Direction, Record};
+pub use report::Reporter;
+pub use shares::Shares;
 pub use source::{NoSource, speaks_for};
+pub use tally::Tally;
 pub use turns::Turns;
 pub use verdict::{Verdict, admit};
 pub use view::{EndpointRecord, Rejected, ServiceView, View};

@@ -1,7 +1,7 @@
 //! What a change does, whom it concerns, and how sessions come and go.
 
 use sinew_api::Snapshot;
-use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject};
+use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject, Report};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_transport_core::ids::TrustDomain;
 
