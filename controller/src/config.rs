@@ -24,6 +24,8 @@ use table::{Key, Table};
 pub const CERTIFICATE_TTL_MIN: Duration = Duration::from_secs(10);
 /// The longest: a stolen key should not be good for a season.
 pub const CERTIFICATE_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest grace: after a quarter an expired certificate is no longer an oversight.
+pub const EXPIRY_GRACE_MAX: Duration = Duration::from_hours(90 * 24);
 /// The most addresses that tokens carry.
 pub const MAX_ADVERTISED: usize = 8;
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub default_policy: DefaultPolicy,
     /// The life of a node's certificate.
     pub certificate_ttl: Duration,
+    /// For how long after its end a node's certificate is good for renewing it.
+    pub expiry_grace: Duration,
 }
 
 /// What the command line says in place of the file.
@@ -70,6 +74,7 @@ const KEYS: &[Key] = &[
     Key { name: "api", example: r#"api = "127.0.0.1:7402""# },
     Key { name: "default_policy", example: r#"default_policy = "allow""# },
     Key { name: "certificate_ttl", example: r#"certificate_ttl = "24h""# },
+    Key { name: "expiry_grace", example: r#"expiry_grace = "7d""# },
 ];
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7401);
@@ -126,6 +131,7 @@ fn read(document: &Spanned<DeTable<'_>>, overrides: Overrides, found: &mut Found
     let api = table.value("api", loopback);
     let default_policy = table.value("default_policy", policy);
     let certificate_ttl = table.value("certificate_ttl", certificate_ttl);
+    let expiry_grace = table.value("expiry_grace", expiry_grace);
     Some(Config {
         state: overrides.state.or(state)?,
         trust_domain: overrides.trust_domain.or(trust_domain).or(TrustDomain::new("mesh.local").ok())?,
@@ -135,6 +141,7 @@ fn read(document: &Spanned<DeTable<'_>>, overrides: Overrides, found: &mut Found
         api: overrides.api.or(api).unwrap_or(API),
         default_policy: default_policy.unwrap_or_default(),
         certificate_ttl: certificate_ttl.unwrap_or(CERTIFICATE_TTL),
+        expiry_grace: expiry_grace.unwrap_or(sinew_transport::validity::EXPIRY_GRACE),
     })
 }
 
@@ -177,13 +184,20 @@ fn policy(text: &str) -> Result<DefaultPolicy, String> {
 }
 
 fn certificate_ttl(text: &str) -> Result<Duration, String> {
-    let ttl = humantime::parse_duration(text).map_err(|e| format!("`{}`: {e}", text.escape_debug()))?;
-    if !(CERTIFICATE_TTL_MIN..=CERTIFICATE_TTL_MAX).contains(&ttl) {
-        let [given, least, most] =
-            [ttl, CERTIFICATE_TTL_MIN, CERTIFICATE_TTL_MAX].map(humantime::format_duration);
+    duration(text, CERTIFICATE_TTL_MIN, CERTIFICATE_TTL_MAX)
+}
+
+fn expiry_grace(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::ZERO, EXPIRY_GRACE_MAX)
+}
+
+fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let given = humantime::parse_duration(text).map_err(|e| format!("`{}`: {e}", text.escape_debug()))?;
+    if !(least..=most).contains(&given) {
+        let [given, least, most] = [given, least, most].map(humantime::format_duration);
         return Err(format!("{given} is not from {least} to {most}"));
     }
-    Ok(ttl)
+    Ok(given)
 }
 
 #[cfg(test)]

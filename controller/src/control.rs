@@ -11,18 +11,20 @@ use std::time::Duration;
 
 use sinew_api::Snapshot;
 use sinew_api::control::{
-    Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Report, SnapshotChunk, Welcome,
+    Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Renew, Renewed, Report,
+    SnapshotChunk, Welcome,
 };
 use sinew_controller_core::{Mistake, SessionEnd, Turn};
 use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::wire::{self, Malformed, Message};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Attendance, Hub};
 use crate::metrics::Metrics;
+use crate::renew::Renewals;
 
 /// How long a node may take to register. It has everything it says at hand.
 const REGISTER_TIME: Duration = Duration::from_secs(5);
@@ -36,6 +38,8 @@ const PUSH_TIME: Duration = Duration::from_secs(30);
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// How long after the end of its stream a connection may take to say whether it was closed or lost.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Answers to renewals between hearing and telling; the node waits for one at a time.
+const ANSWERS_MAX: usize = 1;
 /// How many mistakes a farewell names; an operator corrects a few at a time.
 const MISTAKES_TOLD: usize = 20;
 
@@ -52,6 +56,8 @@ pub(crate) enum Ending {
     TooSlow(&'static str),
     /// We ended it.
     Left(FarewellReason, String),
+    /// It was for renewing an expired certificate only.
+    Renewed,
 }
 
 impl Ending {
@@ -66,6 +72,8 @@ impl Ending {
             Self::Left(FarewellReason::NotGranted, _) => "not_granted",
             Self::Left(FarewellReason::Invalid, _) => "invalid",
             Self::Left(FarewellReason::Stopping, _) => "stopping",
+            Self::Left(FarewellReason::CertificateExpired, _) => "certificate_expired",
+            Self::Renewed => "renewed",
         }
     }
 
@@ -82,7 +90,7 @@ impl Ending {
         let (reason, detail) = match self {
             Self::Left(reason, detail) => (*reason, detail.clone()),
             Self::Malformed(detail) => (FarewellReason::Invalid, detail.clone()),
-            Self::Closed(_) | Self::Lost(_) | Self::TooSlow(_) => return None,
+            Self::Closed(_) | Self::Lost(_) | Self::TooSlow(_) | Self::Renewed => return None,
         };
         Some(Farewell { reason, detail })
     }
@@ -91,12 +99,20 @@ impl Ending {
 /// Serves one session of a node, from its registration to its end.
 pub(crate) async fn serve(hub: Arc<Hub>, session: Session, node: NodeName, stop: CancellationToken) {
     let (remote, closer) = (session.remote, session.closer());
-    let Session { mut sender, mut receiver, .. } = session;
+    let Session { mut sender, mut receiver, peer_expiry, .. } = session;
+    let expiry = Duration::from_secs(peer_expiry.unwrap_or(0));
+    let mut renewals = Renewals::default();
+    if hub.wall_now() >= expiry + Duration::from_secs(1) {
+        let ending = renew_only(&hub, &mut sender, &mut receiver, &node, &closer, &mut renewals).await;
+        return leave(&hub, ending, sender, &closer, &node, remote).await;
+    }
     let ending = match registered(&hub, &mut receiver, &node, remote, &closer).await {
         Ok(attendance) => {
+            let (answer, answers) = mpsc::channel(ANSWERS_MAX);
             let ending = tokio::select! {
-                ending = tell(&hub, &mut sender, &attendance) => ending,
-                ending = hear(&hub, &mut receiver, &attendance, &closer) => ending,
+                ending = tell(&hub, &mut sender, &attendance, answers) => ending,
+                ending = hear(&hub, &mut receiver, &attendance, &closer, &mut renewals, answer) => ending,
+                () = sleep(expiry.saturating_sub(hub.wall_now())) => expired(),
                 () = stop.cancelled() => {
                     Ending::Left(FarewellReason::Stopping, "the controller stops; come back later".to_owned())
                 }
@@ -106,11 +122,59 @@ pub(crate) async fn serve(hub: Arc<Hub>, session: Session, node: NodeName, stop:
         }
         Err(ending) => ending,
     };
+    leave(&hub, ending, sender, &closer, &node, remote).await;
+}
+
+/// The end of every session: told, closed, recorded.
+async fn leave(
+    hub: &Hub,
+    ending: Ending,
+    sender: FrameSender,
+    closer: &SessionCloser,
+    node: &NodeName,
+    remote: SocketAddr,
+) {
     if let Some(farewell) = ending.farewell() {
         let _ = timeout(FAREWELL_TIME, part(sender, &farewell)).await;
     }
     closer.close(ending.name());
-    record(&hub, &ending, &node, remote);
+    record(hub, &ending, node, remote);
+}
+
+/// A session of a node whose certificate has ended, not too long ago: one request for another, one answer.
+/// The node comes back with the new one.
+async fn renew_only(
+    hub: &Hub,
+    sender: &mut FrameSender,
+    receiver: &mut FrameReceiver,
+    node: &NodeName,
+    closer: &SessionCloser,
+    renewals: &mut Renewals,
+) -> Ending {
+    let frame = match timeout(REGISTER_TIME, receiver.next()).await {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(error)) => return gone(error, closer).await,
+        Err(_) => return Ending::TooSlow("its certificate has ended, and it did not ask for another"),
+    };
+    if frame.kind() != Renew::KIND {
+        return expired();
+    }
+    let renew: Renew = match frame.decode() {
+        Ok(renew) => renew,
+        Err(malformed) => return Ending::Malformed(malformed.to_string()),
+    };
+    if let Err(error) = sender.send(&renewals.answer(hub, node, &renew)).await {
+        return Ending::Lost(error.to_string());
+    }
+    // The node closes once it has the answer; closing here could overtake it.
+    let _ = timeout(CLOSE_TIME, closer.closed()).await;
+    Ending::Renewed
+}
+
+fn expired() -> Ending {
+    let detail = "the node's certificate ended: it must be renewed first; compare the clocks of both machines \
+                  if it should not have";
+    Ending::Left(FarewellReason::CertificateExpired, detail.to_owned())
 }
 
 /// The first message: who the node is and what it brings.
@@ -136,7 +200,12 @@ async fn registered(
 
 /// What the node is told: welcome, then its snapshot of every moment at which it can take one. Ends when
 /// the session must.
-async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance) -> Ending {
+async fn tell(
+    hub: &Hub,
+    sender: &mut FrameSender,
+    attendance: &Attendance,
+    mut answers: mpsc::Receiver<Renewed>,
+) -> Ending {
     let mut changed = hub.watch();
     let mut sent = None;
     let welcome = Welcome {
@@ -161,7 +230,12 @@ async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance) -> E
             }
             Turn::Leave(reason) => return Ending::Left(reason, detail(reason).to_owned()),
         }
-        next_change(&mut changed).await;
+        tokio::select! {
+            () = next_change(&mut changed) => {}
+            Some(renewed) = answers.recv() => if let Err(error) = sender.send(&renewed).await {
+                return Ending::Lost(error.to_string());
+            },
+        }
     }
 }
 
@@ -171,6 +245,8 @@ async fn hear(
     receiver: &mut FrameReceiver,
     attendance: &Attendance,
     closer: &SessionCloser,
+    renewals: &mut Renewals,
+    answer: mpsc::Sender<Renewed>,
 ) -> Ending {
     loop {
         let frame = match receiver.next().await {
@@ -191,8 +267,17 @@ async fn hear(
                 });
             }),
             Report::KIND => frame.decode().map(|report: Report| {
-                attendance.note(|mesh, node, session| mesh.on_report(node, session, report));
+                let clock_ms = u64::try_from(hub.wall_now().as_millis()).unwrap_or(u64::MAX);
+                attendance.note(|mesh, node, session| mesh.on_report(clock_ms, node, session, report));
             }),
+            Renew::KIND => match frame.decode() {
+                Ok(renew) => {
+                    // The other half sends, one answer at a time.
+                    let _ = answer.send(renewals.answer(hub, attendance.node(), &renew)).await;
+                    Ok(())
+                }
+                Err(malformed) => Err(malformed),
+            },
             _ if frame.skippable() => {
                 hub.metrics.frames_skipped.inc();
                 Ok(())
@@ -249,7 +334,7 @@ async fn part(mut sender: FrameSender, farewell: &Farewell) {
 }
 
 fn refused(mistakes: &[Mistake]) -> Ending {
-    let reason = mistakes.iter().map(Mistake::reason).find(|r| *r == FarewellReason::Invalid);
+    let reason = mistakes.iter().map(Mistake::reason).find(|r| *r != FarewellReason::NotGranted);
     let mut detail: Vec<_> = mistakes.iter().take(MISTAKES_TOLD).map(ToString::to_string).collect();
     if mistakes.len() > MISTAKES_TOLD {
         detail.push(format!("and {} more", mistakes.len() - MISTAKES_TOLD));
@@ -266,7 +351,7 @@ fn detail(reason: FarewellReason) -> &'static str {
         FarewellReason::NotGranted => {
             "the node's grants were replaced and no longer cover what it registered; correct its configuration"
         }
-        FarewellReason::Invalid | FarewellReason::Stopping => "",
+        FarewellReason::Invalid | FarewellReason::Stopping | FarewellReason::CertificateExpired => "",
     }
 }
 
@@ -280,6 +365,7 @@ fn record(hub: &Hub, ending: &Ending, node: &NodeName, remote: SocketAddr) {
         Ending::Lost(reason) | Ending::Malformed(reason) | Ending::Left(_, reason) => {
             tracing::warn!(%node, %remote, end, reason, "session ended");
         }
+        Ending::Renewed => tracing::debug!(%node, %remote, end, "session ended"),
         Ending::TooSlow(reason) => tracing::warn!(%node, %remote, end, reason, "session ended"),
     }
 }

@@ -23,6 +23,7 @@ mod hub;
 mod join;
 mod ledger;
 mod metrics;
+mod renew;
 mod run;
 
 pub use authority::AuthorityError;

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use sinew_api::Snapshot;
 use sinew_api::control::{
-    Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, Register, Reject, Report,
-    SnapshotChunk, Welcome,
+    Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, Register, Reject, Renewed,
+    Report, SnapshotChunk, Welcome,
 };
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_node_core::Backoff;
-use sinew_transport::session::{FrameSender, Session, SessionError, dial_control};
+use sinew_transport::session::{FrameSender, Session, SessionCloser, SessionError};
+use sinew_transport::validity::{Replaced, replace_after};
 use sinew_transport::verify::Refusals;
-use sinew_transport::{Reach, StreamError};
+use sinew_transport::{Keyring, Reach, StreamError, Trust};
 use sinew_transport_core::ids::Revision;
 use sinew_transport_core::wire::{self, Malformed, Message};
 use tokio::sync::mpsc;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
 use crate::plane::Plane;
+use crate::reach::{Controllers, Opened};
+use crate::renewal::Renewal;
 
 /// Between two attempts to reach a controller: at least, at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -34,14 +37,21 @@ const REPORT_EVERY: TokioDuration = Duration::from_secs(1);
 /// Control frames between the reader and the session; the controller waits beyond it.
 const FRAMES_MAX: usize = 16;
 
+/// The same after another process with this node's identity took over: at least, at most. It is for a person
+/// to end that; the first try tells the controller that both are alive.
+const SUPERSEDED_BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
+
 /// Keeps a session with one of the controllers, for ever.
 pub(crate) struct Control {
-    pub(crate) plane: Arc<Plane>,
-    pub(crate) identity: Identity,
-    pub(crate) boot: u64,
+    plane: Arc<Plane>,
+    keyring: Arc<Keyring>,
+    trust: Arc<Trust>,
+    controllers: Controllers,
+    renewal: Renewal,
+    boot: u64,
     /// Where this node's shards listen.
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) refusals: Arc<Refusals>,
+    addresses: Vec<SocketAddr>,
+    refusals: Arc<Refusals>,
 }
 
 /// Why a session ended.
@@ -53,42 +63,82 @@ enum SessionOver {
     Malformed(#[from] Malformed),
     #[error("the controller ended the session: {detail}")]
     Farewell { reason: FarewellReason, detail: String },
+    #[error("another session takes over")]
+    Succeeded(Box<Opened>),
 }
 
 impl Control {
+    pub(crate) fn new(
+        plane: Arc<Plane>,
+        identity: Identity,
+        trust: Arc<Trust>,
+        boot: u64,
+        addresses: Vec<SocketAddr>,
+        refusals: Arc<Refusals>,
+    ) -> Self {
+        let mut rng = fastrand::Rng::with_seed(boot);
+        let configured = &plane.config.controllers;
+        let controllers = Controllers::new(configured, &identity.controllers, rng.usize(..));
+        let (runtime, metrics) = (Arc::clone(&plane.runtime), Arc::clone(&plane.metrics));
+        let state = plane.config.state.clone();
+        let renewal = Renewal::new(Arc::clone(&identity.keyring), runtime, state, metrics, rng);
+        Self { plane, keyring: identity.keyring, trust, controllers, renewal, boot, addresses, refusals }
+    }
+
     /// Runs until stopped; then the controller is told, so that nobody is sent here any more.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut rng = fastrand::Rng::with_seed(self.boot);
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        for turn in 0_usize.. {
-            let Some(&controller) =
-                self.identity.controllers.get(turn % self.identity.controllers.len().max(1))
-            else {
-                tracing::error!("no controller is known: join again with a new token");
-                return;
+        let mut superseded = Backoff::new(SUPERSEDED_BACKOFF.0, SUPERSEDED_BACKOFF.1);
+        // A session that takes over, and the one that it takes over from.
+        let (mut next, mut before) = (None, None);
+        if self.controllers.count() == 0 {
+            tracing::error!("no controller is known: set `controllers`, or join again with a new token");
+            return;
+        }
+        loop {
+            let opened = match next.take() {
+                Some(opened) => Some(opened),
+                None => tokio::select! {
+                    opened = self.dial() => opened,
+                    () = stop.cancelled() => return,
+                },
             };
-            let dialled =
-                dial_control(&self.plane.runtime, controller, &self.identity.credentials, &self.refusals)
-                    .await;
-            match dialled {
-                Ok(session) => {
-                    let closer = session.closer();
+            let mut pause = None;
+            if let Some(opened) = opened {
+                let controller = opened.controller;
+                if self.renewal.expired() {
+                    tracing::warn!(%controller, "this node's certificate has expired: asking for another");
+                    self.renewal.by_session(opened.session).await;
+                } else {
+                    let closer = opened.session.closer();
                     let over = tokio::select! {
-                        over = self.hold(session, controller, &mut backoff) => over,
+                        over = self.hold(opened, &mut backoff, before.take()) => over,
                         () = stop.cancelled() => return closer.close_and_wait("the node stops").await,
                     };
+                    self.renewal.on_session_end();
+                    if let SessionOver::Succeeded(successor) = over {
+                        (next, before) = (Some(*successor), Some(closer));
+                        continue;
+                    }
+                    closer.close("over");
+                    self.trust.session_ended(self.plane.runtime.wall_now().as_secs());
                     self.plane.metrics.session.set(0);
                     self.tell(controller, &over);
-                }
-                Err(error) => {
-                    tracing::warn!(%controller, %error, "no control session; traffic goes on with the last snapshot")
+                    if let SessionOver::Farewell { reason: FarewellReason::Superseded, .. } = over {
+                        pause = Some(superseded.next(&mut rng));
+                    }
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.next(&mut rng)) => {}
+                () = tokio::time::sleep(pause.unwrap_or_else(|| backoff.next(&mut rng))) => {}
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    async fn dial(&mut self) -> Option<Opened> {
+        self.controllers.dial(&self.plane.runtime, &self.keyring.current(), &self.refusals).await
     }
 
     fn tell(&self, controller: SocketAddr, over: &SessionOver) {
@@ -108,11 +158,18 @@ impl Control {
         }
     }
 
-    /// One session, from registration to its end.
-    async fn hold(&self, session: Session, controller: SocketAddr, backoff: &mut Backoff) -> SessionOver {
-        let closer = session.closer();
+    /// One session, from registration to its end. `before` is closed once this one is taken.
+    async fn hold(
+        &mut self,
+        opened: Opened,
+        backoff: &mut Backoff,
+        mut before: Option<SessionCloser>,
+    ) -> SessionOver {
+        let Opened { session, controller, until } = opened;
+        let registration = self.registration();
+        let Self { plane, keyring, trust, controllers, renewal, refusals, .. } = self;
         let Session { mut sender, mut receiver, .. } = session;
-        if let Err(over) = sender.send(&self.registration()).await {
+        if let Err(over) = sender.send(&registration).await {
             return over.into();
         }
         // Reading is not cancel-safe: it has a loop of its own.
@@ -139,14 +196,19 @@ impl Control {
                         Welcome::KIND => {
                             let welcome: Welcome = frame.decode()?;
                             tracing::info!(%controller, name = %welcome.controller, version = welcome.version, "control session up");
-                            self.plane.metrics.session.set(1);
+                            plane.metrics.session.set(1);
+                            trust.session_began(plane.runtime.wall_now().as_secs());
                             backoff.reset();
+                            if let Some(before) = before.take() {
+                                before.close("a newer session took over");
+                            }
                         }
                         SnapshotChunk::KIND => {
                             if let Some(snapshot) = chunks.take(frame.decode()?)? {
-                                self.apply(snapshot, &mut sender).await?;
+                                apply(plane, snapshot, &mut sender).await?;
                             }
                         }
+                        Renewed::KIND => drop(renewal.on_answer(frame.decode()?)),
                         Farewell::KIND => {
                             let Farewell { reason, detail } = frame.decode()?;
                             return Err(SessionOver::Farewell { reason, detail });
@@ -154,19 +216,22 @@ impl Control {
                         _ if frame.skippable() => {}
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
-                    _ = reports.tick() => sender.send(&self.report()).await?,
+                    _ = reports.tick() => sender.send(&report(plane, keyring)).await?,
+                    () = renewal.due() => if let Some(renew) = renewal.handle_due() {
+                        sender.send(&renew).await?;
+                    },
                 }
             }
         };
-        let over = tokio::select! {
+        let succeeding = successor(controllers, plane, keyring, refusals, until);
+        tokio::select! {
             error = reading => error.into(),
             over = talking => match over {
                 Err(over) => over,
                 Ok(never) => never,
             },
-        };
-        closer.close("over");
-        over
+            opened = succeeding => SessionOver::Succeeded(Box::new(opened)),
+        }
     }
 
     fn registration(&self) -> Register {
@@ -192,52 +257,73 @@ impl Control {
                 .iter()
                 .map(|listen| Listen { service: listen.service.clone(), source: listen.source.clone() })
                 .collect(),
-            certificate_expiry: self.identity.credentials.expiry(),
+            certificate_expiry: self.keyring.current().expiry(),
             have: None,
             ext: vec![],
         }
     }
+}
 
-    /// Takes a snapshot into use, or says why not.
-    async fn apply(&self, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
-        let revision = snapshot.revision;
-        match self.plane.apply(snapshot) {
-            Ok(revision) => {
-                tracing::debug!(%revision, "snapshot in use");
-                sender.send(&Ack { revision }).await
-            }
-            Err(rejected) => {
-                tracing::warn!(%revision, %rejected, "snapshot refused; the one before stays in use");
-                self.plane.metrics.snapshots_rejected.inc();
-                sender.send(&Reject { revision, name: rejected.name, reason: rejected.reason }).await
-            }
+/// Another session in good time before the end of the certificates that this one was made with.
+async fn successor(
+    controllers: &mut Controllers,
+    plane: &Plane,
+    keyring: &Keyring,
+    refusals: &Arc<Refusals>,
+    until: u64,
+) -> Opened {
+    let left = Duration::from_secs(until).saturating_sub(plane.runtime.wall_now());
+    let mut rng = fastrand::Rng::with_seed(until);
+    tokio::time::sleep(replace_after(left, Replaced::First, rng.f64())).await;
+    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+    loop {
+        match controllers.dial(&plane.runtime, &keyring.current(), refusals).await {
+            Some(opened) => return opened,
+            None => tokio::time::sleep(backoff.next(&mut rng)).await,
         }
     }
+}
 
-    fn report(&self) -> Report {
-        let links = self.plane.peers.all().into_iter().map(|peer| LinkReport {
-            node: peer.name().clone(),
-            state: match peer.reach() {
-                Reach::Idle => LinkState::Idle,
-                Reach::Connecting => LinkState::Connecting,
-                Reach::Up => LinkState::Up,
-                Reach::Suspect => LinkState::Suspect,
-                Reach::Down => LinkState::Down,
-            },
-            rtt_us: peer
-                .links()
-                .iter()
-                .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
-                .min()
-                .unwrap_or(0),
-            loss_ppm: 0,
-        });
-        Report {
-            certificate_expiry: self.identity.credentials.expiry(),
-            links: links.collect(),
-            endpoints: vec![],
-            ext: vec![],
+/// Takes a snapshot into use, or says why not.
+async fn apply(plane: &Plane, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
+    let revision = snapshot.revision;
+    match plane.apply(snapshot) {
+        Ok(revision) => {
+            tracing::debug!(%revision, "snapshot in use");
+            sender.send(&Ack { revision }).await
         }
+        Err(rejected) => {
+            tracing::warn!(%revision, %rejected, "snapshot refused; the one before stays in use");
+            plane.metrics.snapshots_rejected.inc();
+            sender.send(&Reject { revision, name: rejected.name, reason: rejected.reason }).await
+        }
+    }
+}
+
+fn report(plane: &Plane, keyring: &Keyring) -> Report {
+    let links = plane.peers.all().into_iter().map(|peer| LinkReport {
+        node: peer.name().clone(),
+        state: match peer.reach() {
+            Reach::Idle => LinkState::Idle,
+            Reach::Connecting => LinkState::Connecting,
+            Reach::Up => LinkState::Up,
+            Reach::Suspect => LinkState::Suspect,
+            Reach::Down => LinkState::Down,
+        },
+        rtt_us: peer
+            .links()
+            .iter()
+            .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
+            .min()
+            .unwrap_or(0),
+        loss_ppm: 0,
+    });
+    Report {
+        certificate_expiry: keyring.current().expiry(),
+        clock_ms: u64::try_from(plane.runtime.wall_now().as_millis()).unwrap_or(u64::MAX),
+        links: links.collect(),
+        endpoints: vec![],
+        ext: vec![],
     }
 }
 

@@ -122,6 +122,8 @@ control!(Reject, 36);
 pub struct Report {
     /// The end of this node's certificate, seconds since 1970.
     pub certificate_expiry: u64,
+    /// The node's clock when it sent this, milliseconds since 1970.
+    pub clock_ms: u64,
     /// Every peer in the snapshot.
     pub links: Vec<LinkReport>,
     /// Every endpoint of which there is news since the last report.
@@ -220,4 +222,6 @@ pub enum FarewellReason {
     Invalid,
     /// The controller stops; come back with back-off.
     Stopping,
+    /// The node's certificate ended: come back to renew it, and for nothing else, before anything else.
+    CertificateExpired,
 }

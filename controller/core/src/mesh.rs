@@ -18,6 +18,7 @@
 mod change;
 mod index;
 mod node;
+mod runs;
 mod status;
 mod view;
 
@@ -33,6 +34,7 @@ use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use crate::registration::{Mistake, Registration};
 use index::Index;
 use node::{Node, Presence};
+use runs::Runs;
 
 pub use status::Answerer;
 
@@ -91,6 +93,8 @@ pub struct Registered {
     pub session: SessionId,
     /// The session that this one takes over from.
     pub supersedes: Option<SessionId>,
+    /// Whether that session was another run of the program.
+    pub another_run: bool,
     /// What the node is granted.
     pub granted: Vec<ServiceName>,
 }
@@ -180,18 +184,33 @@ impl Mesh {
         session_ip: IpAddr,
     ) -> Result<Registered, Vec<Mistake>> {
         let granted = self.grants.get(name).cloned().unwrap_or_default();
+        let runs = self.runs_after(name, register.boot, session_ip)?;
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
         let registration = Registration::check(register, name, &granted, session_ip)?;
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry));
+        let another_run = self.nodes.get(name).is_some_and(|node| {
+            node.session().is_some() && node.runs.current() != runs.current()
+        });
+        let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry, runs));
         if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
             self.settling = Settling::Done;
         } else if self.settling == Settling::Waiting {
             self.settling = Settling::Until(now + SETTLE);
         }
-        Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
+        Ok(Registered { session, supersedes, another_run, granted: granted.into_iter().collect() })
+    }
+
+    /// The runs of a node's program after this one, `boot`, has registered. A run that was superseded does not
+    /// come back while the one that took over is here: else two would take turns for ever.
+    fn runs_after(&mut self, name: &NodeName, boot: u64, from: IpAddr) -> Result<Runs, Vec<Mistake>> {
+        let Some(node) = self.nodes.get_mut(name) else { return Ok(Runs::new(boot)) };
+        if node.session().is_some() && node.runs.was_superseded(boot) {
+            node.runs.copy_at = Some(from);
+            return Err(vec![Mistake::Superseded { node: name.clone() }]);
+        }
+        Ok(node.runs.clone().then(boot))
     }
 
     /// What this session should do next; `sent` is the revision of the last snapshot that it sent.
@@ -224,9 +243,10 @@ impl Mesh {
         node.map(|node| node.on_reject(reject)).is_some()
     }
 
-    /// Takes what a node sees of its links. False when the session is not the node's.
-    pub fn on_report(&mut self, name: &NodeName, session: SessionId, report: Report) -> bool {
-        self.here(name, session).map(|node| node.on_report(report)).is_some()
+    /// Takes what a node sees of its links; `clock_ms` is our own clock, milliseconds since 1970. False when
+    /// the session is not the node's.
+    pub fn on_report(&mut self, clock_ms: u64, name: &NodeName, session: SessionId, report: Report) -> bool {
+        self.here(name, session).map(|node| node.on_report(clock_ms, report)).is_some()
     }
 
     /// Tells that a session ended. Only the node's newest session matters.

@@ -22,6 +22,11 @@ const CONNECT_TIMEOUT: [Duration; 2] = [Duration::from_millis(100), Duration::fr
 /// Least and most of `dead_after`: below, a short stall kills connections; above, the idle timeout of 30 s
 /// comes first.
 const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
+/// Least and most of `expiry_grace`: none at all; longer than a quarter, an expired certificate is no longer an
+/// oversight.
+const EXPIRY_GRACE: [Duration; 2] = [Duration::ZERO, Duration::from_hours(90 * 24)];
+/// Longest name of a host (RFC 1035 section 2.3.4).
+const HOST_LEN_MAX: usize = 253;
 /// Labels of one endpoint, and the longest key or value of one: every caller's snapshot carries them.
 const LABELS_MAX: usize = 32;
 const LABEL_LEN_MAX: usize = 63;
@@ -44,6 +49,8 @@ const NODE_KEYS: &[Key] = keys! {
     "admin" => "admin = \"127.0.0.1:7403\", or \"\" to switch it off",
     "access_log" => "access_log = \"/var/log/sinew/access.log\"",
     "token_file" => "token_file = \"/run/sinew/token\"",
+    "controllers" => "controllers = [\"controller.example:7401\"], hosts with ports",
+    "expiry_grace" => "expiry_grace = \"7d\"",
     "connect_timeout" => "connect_timeout = \"10s\"",
     "dead_after" => "dead_after = \"10s\"",
 };
@@ -76,6 +83,8 @@ pub(super) struct RawNode {
     pub(super) admin: Option<Spanned<Option<SocketAddr>>>,
     pub(super) access_log: Option<Spanned<PathBuf>>,
     pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) controllers: Vec<Spanned<String>>,
+    pub(super) expiry_grace: Option<Spanned<Duration>>,
     pub(super) connect_timeout: Option<Spanned<Duration>>,
     pub(super) dead_after: Option<Spanned<Duration>>,
 }
@@ -173,6 +182,8 @@ fn read_node(table: &Table<'_>, mistakes: &mut Mistakes) -> RawNode {
         ),
         access_log: table.text("access_log", mistakes, path),
         token_file: table.text("token_file", mistakes, path),
+        controllers: table.texts("controllers", mistakes, host_and_port),
+        expiry_grace: table.duration("expiry_grace", EXPIRY_GRACE[0]..=EXPIRY_GRACE[1], mistakes),
         connect_timeout: table.duration("connect_timeout", CONNECT_TIMEOUT[0]..=CONNECT_TIMEOUT[1], mistakes),
         dead_after: table.duration("dead_after", DEAD_AFTER[0]..=DEAD_AFTER[1], mistakes),
     }
@@ -242,6 +253,23 @@ fn socket(text: &str) -> Result<SocketAddr, String> {
         }
         _ => format!("`{}` is not an IP address and a port; names are not resolved", text.escape_debug()),
     })
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let shown = text.escape_debug();
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        let dialable = address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+        return if dialable { Ok(text.to_owned()) } else { Err(format!("nobody can dial {address}")) };
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("`{shown}` has no port"))?;
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(format!("`{}` is not a port from 1 to 65535", port.escape_debug()));
+    }
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if host.is_empty() || host.len() > HOST_LEN_MAX || !host.chars().all(named) {
+        return Err(format!("`{}` is no name of a host", host.escape_debug()));
+    }
+    Ok(text.to_owned())
 }
 
 fn ip(text: &str) -> Result<IpAddr, String> {
