@@ -320,6 +320,7 @@ fn report(plane: &Plane, keyring: &Keyring) -> Report {
     });
     Report {
         certificate_expiry: keyring.current().expiry(),
+        certificate_issued: keyring.current().validity().issued(),
         clock_ms: u64::try_from(plane.runtime.wall_now().as_millis()).unwrap_or(u64::MAX),
         links: links.collect(),
         endpoints: vec![],

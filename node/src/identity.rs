@@ -156,8 +156,8 @@ impl State<'_> {
         };
         let certificate =
             |name, pem: &[u8]| CertificateDer::from_pem_slice(pem).map_err(|e| self.damaged(name, e));
-        let key =
-            PrivateKeyDer::from_pem_slice(&own).map_err(|_| self.damaged(IDENTITY, "no private key in it"))?;
+        let key = PrivateKeyDer::from_pem_slice(&own)
+            .map_err(|_| self.damaged(IDENTITY, "no private key in it"))?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&own)
             .collect::<Result<_, _>>()
             .map_err(|e| self.damaged(IDENTITY, e))?;

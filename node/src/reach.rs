@@ -68,9 +68,11 @@ impl Controllers {
         }
         self.turn = (self.turn + 1) % count;
         let mut once = Vec::new();
-        found.retain(|address| !once.contains(address) && once.len() < DIALS_MAX && {
-            once.push(*address);
-            true
+        found.retain(|address| {
+            !once.contains(address) && once.len() < DIALS_MAX && {
+                once.push(*address);
+                true
+            }
         });
         found
     }

@@ -204,7 +204,8 @@ impl Peer {
 
     /// The own lane of a shard, while it is up.
     pub(crate) fn lane(&self, lane: u16, shard: u16) -> Option<Arc<Link>> {
-        let serves = |l: &&Arc<Link>| l.lane() == lane && l.shard() == shard && !l.retired() && !l.is_closed();
+        let serves =
+            |l: &&Arc<Link>| l.lane() == lane && l.shard() == shard && !l.retired() && !l.is_closed();
         self.links.load().iter().find(serves).cloned()
     }
 

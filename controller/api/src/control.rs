@@ -122,6 +122,8 @@ control!(Reject, 36);
 pub struct Report {
     /// The end of this node's certificate, seconds since 1970.
     pub certificate_expiry: u64,
+    /// The certificate's issue, seconds since 1970.
+    pub certificate_issued: u64,
     /// The node's clock when it sent this, milliseconds since 1970.
     pub clock_ms: u64,
     /// Every peer in the snapshot.

@@ -52,6 +52,9 @@ pub struct NodeStatus {
     pub granted: Vec<ServiceName>,
     /// The end of its certificate, seconds since 1970.
     pub certificate_expiry: u64,
+    /// Its issue, seconds since 1970; none before the node's first report.
+    #[serde(default)]
+    pub certificate_issued: Option<u64>,
     /// How far its clock is ahead of the controller's, in milliseconds, the way of its report included; none
     /// before its first report.
     #[serde(default)]

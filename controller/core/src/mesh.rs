@@ -190,10 +190,12 @@ impl Mesh {
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let another_run = self.nodes.get(name).is_some_and(|node| {
-            node.session().is_some() && node.runs.current() != runs.current()
-        });
-        let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry, runs));
+        let another_run = self
+            .nodes
+            .get(name)
+            .is_some_and(|node| node.session().is_some() && node.runs.current() != runs.current());
+        let supersedes =
+            self.insert(name, Node::new(session, registration, version, certificate_expiry, runs));
         if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
             self.settling = Settling::Done;
         } else if self.settling == Settling::Waiting {

@@ -16,7 +16,8 @@ use std::time::Duration;
 use sinew_transport::link::Stream;
 use sinew_transport::verify::Refusals;
 use sinew_transport::{
-    BoxFuture, Common, Credentials, Keyring, Link, OsRuntime, Peers, ResetKeys, Runtime, Shard, StreamHandler, Target, Trust,
+    BoxFuture, Common, Credentials, Keyring, Link, OsRuntime, Peers, ResetKeys, Runtime, Shard,
+    StreamHandler, Target, Trust,
 };
 use sinew_transport_core::ids::{NodeName, Revision};
 use tokio_util::sync::CancellationToken;

@@ -28,6 +28,8 @@ pub(super) struct Node {
     pub(super) rejected: Option<Rejected>,
     /// The end of its certificate, seconds since 1970.
     pub(super) certificate_expiry: u64,
+    /// Its issue, as of its last report.
+    pub(super) certificate_issued: Option<u64>,
     /// Its links as it saw them last.
     pub(super) links: Vec<LinkReport>,
     /// The runs of its program.
@@ -60,6 +62,7 @@ impl Node {
             acknowledged: Revision::default(),
             rejected: None,
             certificate_expiry,
+            certificate_issued: None,
             links: Vec::new(),
             runs,
             clock_skew_ms: None,
@@ -98,6 +101,7 @@ impl Node {
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         self.clock_skew_ms = Some(signed(report.clock_ms).saturating_sub(signed(clock_ms)));
         self.certificate_expiry = report.certificate_expiry;
+        self.certificate_issued = Some(report.certificate_issued);
         self.links = report.links;
         self.links.truncate(MAX_NODES);
     }

@@ -345,8 +345,14 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
     let host = mesh.up("n2", &["orders"], &[]);
     let revision = mesh.revision();
     let link = LinkReport { node: node("n2"), state: LinkState::Suspect, rtt_us: 250, loss_ppm: 0 };
-    let report =
-        Report { certificate_expiry: 6000, clock_ms: 90_000, links: vec![link], endpoints: Vec::new(), ext: Vec::new() };
+    let report = Report {
+        certificate_expiry: 6000,
+        certificate_issued: 1000,
+        clock_ms: 90_000,
+        links: vec![link],
+        endpoints: Vec::new(),
+        ext: Vec::new(),
+    };
     assert!(mesh.on_ack(&node("n1"), caller, revision));
     assert!(mesh.on_report(60_000, &node("n1"), caller, report));
     let reject = Reject { revision, name: "service orders".into(), reason: "x".repeat(9999) };
