@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 use sinew_api::control::{Renew, Renewed};
+use sinew_transport::session::{FrameReceiver, FrameSender, SessionCloser};
 use sinew_transport_core::ids::NodeName;
-use tokio::time::Instant;
+use sinew_transport_core::wire::Message as _;
+use tokio::time::{Instant, timeout};
 
 use crate::authority::Request;
+use crate::control::{CLOSE_TIME, Ending, REGISTER_TIME, expired, gone};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 
@@ -81,4 +84,34 @@ impl Renewals {
         let issued = hub.authority.issue_node(node, &request, hub.wall_now(), hub.certificate_ttl);
         issued.map(|certificate| certificate.to_vec()).map_err(|e| NotRenewed::Failed(e.to_string()))
     }
+}
+
+/// A session of a node whose certificate has ended, not too long ago: one request for another, one answer.
+/// The node comes back with the new one.
+pub(crate) async fn renew_only(
+    hub: &Hub,
+    sender: &mut FrameSender,
+    receiver: &mut FrameReceiver,
+    node: &NodeName,
+    closer: &SessionCloser,
+    renewals: &mut Renewals,
+) -> Ending {
+    let frame = match timeout(REGISTER_TIME, receiver.next()).await {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(error)) => return gone(error, closer).await,
+        Err(_) => return Ending::TooSlow("its certificate has ended, and it did not ask for another"),
+    };
+    if frame.kind() != Renew::KIND {
+        return expired();
+    }
+    let renew: Renew = match frame.decode() {
+        Ok(renew) => renew,
+        Err(malformed) => return Ending::Malformed(malformed.to_string()),
+    };
+    if let Err(error) = sender.send(&renewals.answer(hub, node, &renew)).await {
+        return Ending::Lost(error.to_string());
+    }
+    // The node closes once it has the answer; closing here could overtake it.
+    let _ = timeout(CLOSE_TIME, closer.closed()).await;
+    Ending::Renewed
 }

@@ -3,15 +3,15 @@
 //! Traffic never waits for it. While no controller answers, the node goes on with what it has.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sinew_api::Snapshot;
 use sinew_api::control::{
-    Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, Register, Reject, Renewed,
-    Report, SnapshotChunk, Welcome,
+    Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, REJECT_BASE, Register, Reject,
+    Renewed, Report, SnapshotChunk, Welcome,
 };
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
+use sinew_api::{Delta, Snapshot, delta};
 use sinew_node_core::Backoff;
 use sinew_transport::session::{FrameSender, Session, SessionCloser, SessionError};
 use sinew_transport::validity::{Replaced, replace_after};
@@ -23,7 +23,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::Identity;
 use crate::plane::Plane;
 use crate::reach::{Controllers, Opened};
 use crate::renewal::Renewal;
@@ -31,27 +30,27 @@ use crate::renewal::Renewal;
 /// Between two attempts to reach a controller: at least, at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// The same after another process with this node's identity took over: at least, at most. It is for a person
+/// to end that; the first try tells the controller that both are alive.
+const SUPERSEDED_BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
+
 /// How often a node says what it sees of its links.
 const REPORT_EVERY: TokioDuration = Duration::from_secs(1);
 
 /// Control frames between the reader and the session; the controller waits beyond it.
 const FRAMES_MAX: usize = 16;
 
-/// The same after another process with this node's identity took over: at least, at most. It is for a person
-/// to end that; the first try tells the controller that both are alive.
-const SUPERSEDED_BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
-
 /// Keeps a session with one of the controllers, for ever.
 pub(crate) struct Control {
-    plane: Arc<Plane>,
-    keyring: Arc<Keyring>,
-    trust: Arc<Trust>,
-    controllers: Controllers,
-    renewal: Renewal,
-    boot: u64,
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) boot: u64,
     /// Where this node's shards listen.
-    addresses: Vec<SocketAddr>,
-    refusals: Arc<Refusals>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) refusals: Arc<Refusals>,
+    /// The snapshot in use, as the controller made it: what differences start from.
+    pub(crate) held: Mutex<Snapshot>,
 }
 
 /// Why a session ended.
@@ -68,31 +67,19 @@ enum SessionOver {
 }
 
 impl Control {
-    pub(crate) fn new(
-        plane: Arc<Plane>,
-        identity: Identity,
-        trust: Arc<Trust>,
-        boot: u64,
-        addresses: Vec<SocketAddr>,
-        refusals: Arc<Refusals>,
-    ) -> Self {
-        let mut rng = fastrand::Rng::with_seed(boot);
-        let configured = &plane.config.controllers;
-        let controllers = Controllers::new(configured, &identity.controllers, rng.usize(..));
-        let (runtime, metrics) = (Arc::clone(&plane.runtime), Arc::clone(&plane.metrics));
-        let state = plane.config.state.clone();
-        let renewal = Renewal::new(Arc::clone(&identity.keyring), runtime, state, metrics, rng);
-        Self { plane, keyring: identity.keyring, trust, controllers, renewal, boot, addresses, refusals }
-    }
-
     /// Runs until stopped; then the controller is told, so that nobody is sent here any more.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self,
+        mut controllers: Controllers,
+        mut renewal: Renewal,
+        stop: CancellationToken,
+    ) {
         let mut rng = fastrand::Rng::with_seed(self.boot);
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let mut superseded = Backoff::new(SUPERSEDED_BACKOFF.0, SUPERSEDED_BACKOFF.1);
         // A session that takes over, and the one that it takes over from.
         let (mut next, mut before) = (None, None);
-        if self.controllers.count() == 0 {
+        if controllers.count() == 0 {
             tracing::error!("no controller is known: set `controllers`, or join again with a new token");
             return;
         }
@@ -100,23 +87,26 @@ impl Control {
             let opened = match next.take() {
                 Some(opened) => Some(opened),
                 None => tokio::select! {
-                    opened = self.dial() => opened,
+                    opened = self.dial(&mut controllers) => opened,
                     () = stop.cancelled() => return,
                 },
             };
             let mut pause = None;
-            if let Some(opened) = opened {
-                let controller = opened.controller;
-                if self.renewal.expired() {
+            match opened {
+                Some(opened) if renewal.expired() => {
+                    let controller = opened.controller;
                     tracing::warn!(%controller, "this node's certificate has expired: asking for another");
-                    self.renewal.by_session(opened.session).await;
-                } else {
-                    let closer = opened.session.closer();
+                    renewal.by_session(opened.session).await;
+                }
+                Some(opened) => {
+                    let (controller, closer) = (opened.controller, opened.session.closer());
+                    let holding =
+                        self.hold(opened, &mut backoff, before.take(), &mut renewal, &mut controllers);
                     let over = tokio::select! {
-                        over = self.hold(opened, &mut backoff, before.take()) => over,
+                        over = holding => over,
                         () = stop.cancelled() => return closer.close_and_wait("the node stops").await,
                     };
-                    self.renewal.on_session_end();
+                    renewal.on_session_end();
                     if let SessionOver::Succeeded(successor) = over {
                         (next, before) = (Some(*successor), Some(closer));
                         continue;
@@ -129,6 +119,7 @@ impl Control {
                         pause = Some(superseded.next(&mut rng));
                     }
                 }
+                None => {}
             }
             tokio::select! {
                 () = tokio::time::sleep(pause.unwrap_or_else(|| backoff.next(&mut rng))) => {}
@@ -137,8 +128,23 @@ impl Control {
         }
     }
 
-    async fn dial(&mut self) -> Option<Opened> {
-        self.controllers.dial(&self.plane.runtime, &self.keyring.current(), &self.refusals).await
+    async fn dial(&self, controllers: &mut Controllers) -> Option<Opened> {
+        controllers.dial(&self.plane.runtime, &self.keyring.current(), &self.refusals).await
+    }
+
+    /// Another session in good time before `until`, the end of the certificates that the one in use was made
+    /// with.
+    async fn successor(&self, controllers: &mut Controllers, until: u64) -> Opened {
+        let left = Duration::from_secs(until).saturating_sub(self.plane.runtime.wall_now());
+        let mut rng = fastrand::Rng::with_seed(self.boot ^ until);
+        tokio::time::sleep(replace_after(left, Replaced::First, rng.f64())).await;
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        loop {
+            match self.dial(controllers).await {
+                Some(opened) => return opened,
+                None => tokio::time::sleep(backoff.next(&mut rng)).await,
+            }
+        }
     }
 
     fn tell(&self, controller: SocketAddr, over: &SessionOver) {
@@ -160,16 +166,16 @@ impl Control {
 
     /// One session, from registration to its end. `before` is closed once this one is taken.
     async fn hold(
-        &mut self,
+        &self,
         opened: Opened,
         backoff: &mut Backoff,
         mut before: Option<SessionCloser>,
+        renewal: &mut Renewal,
+        controllers: &mut Controllers,
     ) -> SessionOver {
         let Opened { session, controller, until } = opened;
-        let registration = self.registration();
-        let Self { plane, keyring, trust, controllers, renewal, refusals, .. } = self;
         let Session { mut sender, mut receiver, .. } = session;
-        if let Err(over) = sender.send(&registration).await {
+        if let Err(over) = sender.send(&self.registration()).await {
             return over.into();
         }
         // Reading is not cancel-safe: it has a loop of its own.
@@ -196,8 +202,8 @@ impl Control {
                         Welcome::KIND => {
                             let welcome: Welcome = frame.decode()?;
                             tracing::info!(%controller, name = %welcome.controller, version = welcome.version, "control session up");
-                            plane.metrics.session.set(1);
-                            trust.session_began(plane.runtime.wall_now().as_secs());
+                            self.plane.metrics.session.set(1);
+                            self.trust.session_began(self.plane.runtime.wall_now().as_secs());
                             backoff.reset();
                             if let Some(before) = before.take() {
                                 before.close("a newer session took over");
@@ -205,9 +211,10 @@ impl Control {
                         }
                         SnapshotChunk::KIND => {
                             if let Some(snapshot) = chunks.take(frame.decode()?)? {
-                                apply(plane, snapshot, &mut sender).await?;
+                                self.apply(snapshot, &mut sender).await?;
                             }
                         }
+                        Delta::KIND => self.take(frame.decode()?, &mut sender).await?,
                         Renewed::KIND => drop(renewal.on_answer(frame.decode()?)),
                         Farewell::KIND => {
                             let Farewell { reason, detail } = frame.decode()?;
@@ -216,21 +223,20 @@ impl Control {
                         _ if frame.skippable() => {}
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
-                    _ = reports.tick() => sender.send(&report(plane, keyring)).await?,
+                    _ = reports.tick() => sender.send(&self.report()).await?,
                     () = renewal.due() => if let Some(renew) = renewal.handle_due() {
                         sender.send(&renew).await?;
                     },
                 }
             }
         };
-        let succeeding = successor(controllers, plane, keyring, refusals, until);
         tokio::select! {
             error = reading => error.into(),
             over = talking => match over {
                 Err(over) => over,
                 Ok(never) => never,
             },
-            opened = succeeding => SessionOver::Succeeded(Box::new(opened)),
+            opened = self.successor(controllers, until) => SessionOver::Succeeded(Box::new(opened)),
         }
     }
 
@@ -258,73 +264,68 @@ impl Control {
                 .map(|listen| Listen { service: listen.service.clone(), source: listen.source.clone() })
                 .collect(),
             certificate_expiry: self.keyring.current().expiry(),
-            have: None,
+            have: *self.plane.revision().borrow(),
             ext: vec![],
         }
     }
-}
 
-/// Another session in good time before the end of the certificates that this one was made with.
-async fn successor(
-    controllers: &mut Controllers,
-    plane: &Plane,
-    keyring: &Keyring,
-    refusals: &Arc<Refusals>,
-    until: u64,
-) -> Opened {
-    let left = Duration::from_secs(until).saturating_sub(plane.runtime.wall_now());
-    let mut rng = fastrand::Rng::with_seed(until);
-    tokio::time::sleep(replace_after(left, Replaced::First, rng.f64())).await;
-    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-    loop {
-        match controllers.dial(&plane.runtime, &keyring.current(), refusals).await {
-            Some(opened) => return opened,
-            None => tokio::time::sleep(backoff.next(&mut rng)).await,
+    /// Takes a difference into use, or says why not.
+    async fn take(&self, delta: Delta, sender: &mut FrameSender) -> Result<(), SessionError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let revision = delta.to;
+        match delta::apply(&held, delta) {
+            Ok(snapshot) => self.apply(snapshot, sender).await,
+            Err(wrong) => {
+                tracing::warn!(%revision, %wrong, "asking the controller for the whole snapshot");
+                sender.send(&Reject { revision, name: REJECT_BASE.into(), reason: wrong.to_string() }).await
+            }
         }
     }
-}
 
-/// Takes a snapshot into use, or says why not.
-async fn apply(plane: &Plane, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
-    let revision = snapshot.revision;
-    match plane.apply(snapshot) {
-        Ok(revision) => {
-            tracing::debug!(%revision, "snapshot in use");
-            sender.send(&Ack { revision }).await
-        }
-        Err(rejected) => {
-            tracing::warn!(%revision, %rejected, "snapshot refused; the one before stays in use");
-            plane.metrics.snapshots_rejected.inc();
-            sender.send(&Reject { revision, name: rejected.name, reason: rejected.reason }).await
+    /// Takes a snapshot into use, or says why not.
+    async fn apply(&self, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
+        let revision = snapshot.revision;
+        match self.plane.apply(snapshot.clone()) {
+            Ok(revision) => {
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+                tracing::debug!(%revision, "snapshot in use");
+                sender.send(&Ack { revision }).await
+            }
+            Err(rejected) => {
+                tracing::warn!(%revision, %rejected, "snapshot refused; the one before stays in use");
+                self.plane.metrics.snapshots_rejected.inc();
+                sender.send(&Reject { revision, name: rejected.name, reason: rejected.reason }).await
+            }
         }
     }
-}
 
-fn report(plane: &Plane, keyring: &Keyring) -> Report {
-    let links = plane.peers.all().into_iter().map(|peer| LinkReport {
-        node: peer.name().clone(),
-        state: match peer.reach() {
-            Reach::Idle => LinkState::Idle,
-            Reach::Connecting => LinkState::Connecting,
-            Reach::Up => LinkState::Up,
-            Reach::Suspect => LinkState::Suspect,
-            Reach::Down => LinkState::Down,
-        },
-        rtt_us: peer
-            .links()
-            .iter()
-            .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
-            .min()
-            .unwrap_or(0),
-        loss_ppm: 0,
-    });
-    Report {
-        certificate_expiry: keyring.current().expiry(),
-        certificate_issued: keyring.current().validity().issued(),
-        clock_ms: u64::try_from(plane.runtime.wall_now().as_millis()).unwrap_or(u64::MAX),
-        links: links.collect(),
-        endpoints: vec![],
-        ext: vec![],
+    fn report(&self) -> Report {
+        let links = self.plane.peers.all().into_iter().map(|peer| LinkReport {
+            node: peer.name().clone(),
+            state: match peer.reach() {
+                Reach::Idle => LinkState::Idle,
+                Reach::Connecting => LinkState::Connecting,
+                Reach::Up => LinkState::Up,
+                Reach::Suspect => LinkState::Suspect,
+                Reach::Down => LinkState::Down,
+            },
+            rtt_us: peer
+                .links()
+                .iter()
+                .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
+                .min()
+                .unwrap_or(0),
+            loss_ppm: 0,
+        });
+        let own = self.keyring.current();
+        Report {
+            certificate_expiry: own.expiry(),
+            certificate_issued: own.validity().issued(),
+            clock_ms: u64::try_from(self.plane.runtime.wall_now().as_millis()).unwrap_or(u64::MAX),
+            links: links.collect(),
+            endpoints: vec![],
+            ext: vec![],
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::identity::{IdentityError, State, new_key};
 use crate::metrics::Metrics;
+use crate::plane::Plane;
 
 /// How long a controller may take to answer. It signs in less than a millisecond.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -71,18 +72,12 @@ pub(crate) struct Renewal {
 }
 
 impl Renewal {
-    pub(crate) fn new(
-        keyring: Arc<Keyring>,
-        runtime: Arc<dyn Runtime>,
-        state: PathBuf,
-        metrics: Arc<Metrics>,
-        rng: fastrand::Rng,
-    ) -> Self {
+    pub(crate) fn new(plane: &Plane, keyring: &Arc<Keyring>, rng: fastrand::Rng) -> Self {
         let renewal = Self {
-            keyring,
-            runtime,
-            state,
-            metrics,
+            keyring: Arc::clone(keyring),
+            runtime: Arc::clone(&plane.runtime),
+            state: plane.config.state.clone(),
+            metrics: Arc::clone(&plane.metrics),
             asked: None,
             not_before: None,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ use crate::inbound::Inbound;
 use crate::metrics::Metrics;
 use crate::outbound::{Arrived, HANDOVER_MAX, Outbound};
 use crate::plane::Plane;
+use crate::reach::Controllers;
+use crate::renewal::Renewal;
 
 /// Most shards without being told: beyond four, one node rarely has the traffic for more.
 const SHARDS_MAX_DEFAULT: usize = 4;
@@ -140,8 +142,19 @@ pub async fn run(
     write_ports(&plane, &ports)?;
     tracing::info!(node = %plane.me, data = ?ports.data, admin = ?ports.admin, shards, "node up");
     let addresses = advertised(&plane.config, &bound.data);
-    let control = Control::new(Arc::clone(&plane), identity, trust, boot, addresses, refusals);
-    farewells.spawn(control.run(stop.clone()));
+    let mut rng = fastrand::Rng::with_seed(boot);
+    let controllers = Controllers::new(&plane.config.controllers, &identity.controllers, rng.usize(..));
+    let renewal = Renewal::new(&plane, &identity.keyring, rng);
+    let control = Control {
+        plane: Arc::clone(&plane),
+        keyring: identity.keyring,
+        trust,
+        boot,
+        addresses,
+        refusals,
+        held: Mutex::default(),
+    };
+    farewells.spawn(control.run(controllers, renewal, stop.clone()));
 
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
