@@ -3,6 +3,8 @@
 
 mod weights;
 
+mod concerns;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -81,6 +83,9 @@ fn render(status: &Status, now: u64) -> String {
         if let Some(rejected) = &node.rejected {
             let (name, what, why) = (&node.name, &rejected.name, &rejected.reason);
             let _ = writeln!(page, "\n{name} refused revision {}: {what}: {why}", rejected.revision);
+        }
+        for concern in concerns::concerns(node, now) {
+            let _ = writeln!(page, "\n{concern}");
         }
     }
     page

@@ -145,8 +145,8 @@ impl Hub {
     ) -> Result<Attendance, Vec<Mistake>> {
         let now = self.started.elapsed();
         let registered = self.change(|mesh| mesh.register(now, node, register, from))?;
-        if registered.supersedes.is_some() {
-            tracing::warn!(%node, %from, "a newer session takes over from an older one with the same identity");
+        if registered.another_run {
+            tracing::warn!(%node, %from, "another process takes over a node from one that still had a session: a restart, or a copied state directory");
         }
         Ok(Attendance {
             hub: Arc::clone(self),
@@ -256,6 +256,11 @@ pub(crate) struct Attendance {
 }
 
 impl Attendance {
+    /// Whose session it is.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     /// What the node is granted.
     pub(crate) fn granted(&self) -> &[ServiceName] {
         &self.granted
@@ -273,9 +278,10 @@ impl Attendance {
 
     /// Takes what the node saw.
     pub(crate) fn report(&self, report: Report) {
+        let clock_ms = u64::try_from(self.hub.wall_now().as_millis()).unwrap_or(u64::MAX);
         let begins = self.note(|mesh, node, session| {
             let before = mesh.weighs();
-            mesh.on_report(node, session, report);
+            mesh.on_report(clock_ms, node, session, report);
             !before && mesh.weighs()
         });
         if begins {

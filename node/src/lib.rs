@@ -20,6 +20,8 @@ mod local;
 mod metrics;
 mod outbound;
 mod plane;
+mod reach;
+mod renewal;
 mod run;
 mod turns;
 

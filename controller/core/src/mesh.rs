@@ -24,6 +24,7 @@ mod declare;
 mod index;
 mod node;
 mod rollout;
+mod runs;
 mod status;
 mod view;
 mod weigh;
@@ -42,6 +43,7 @@ use crate::weights::Weights;
 use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
+use runs::Runs;
 
 pub use rollout::{Push, Turn};
 pub use status::Answerer;
@@ -109,6 +111,8 @@ pub struct Registered {
     pub session: SessionId,
     /// The session that this one takes over from.
     pub supersedes: Option<SessionId>,
+    /// Whether that session was another run of the program.
+    pub another_run: bool,
     /// What the node is granted.
     pub granted: Vec<ServiceName>,
 }
@@ -195,6 +199,7 @@ impl Mesh {
         session_ip: IpAddr,
     ) -> Result<Registered, Vec<Mistake>> {
         let granted = self.grants_of(name).cloned().unwrap_or_default();
+        let runs = self.runs_after(name, register.boot, session_ip)?;
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
         let have = register.have;
         let registration = Registration::check(register, name, &granted, session_ip)?;
@@ -202,8 +207,10 @@ impl Mesh {
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let supersedes =
-            self.insert(name, Node::new(session, registration, version, certificate_expiry), have);
+        let here = self.nodes.get(name).filter(|node| node.session().is_some());
+        let another_run = here.is_some_and(|node| node.runs.current() != runs.current());
+        let new = Node::new(session, registration, version, certificate_expiry, runs);
+        let supersedes = self.insert(name, new, have);
         if let Some(awaited) = self.awaited.remove(name) {
             self.concern(name, awaited);
         }
@@ -212,7 +219,18 @@ impl Mesh {
         } else if self.settling == Settling::Waiting {
             self.settling = Settling::Until(now + SETTLE);
         }
-        Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
+        Ok(Registered { session, supersedes, another_run, granted: granted.into_iter().collect() })
+    }
+
+    /// The runs of a node's program after this one, `boot`, has registered. A run that was superseded does not
+    /// come back while the one that took over is here: else two would take turns for ever.
+    fn runs_after(&mut self, name: &NodeName, boot: u64, from: IpAddr) -> Result<Runs, Vec<Mistake>> {
+        let Some(node) = self.nodes.get_mut(name) else { return Ok(Runs::new(boot)) };
+        if node.session().is_some() && node.runs.was_superseded(boot) {
+            node.runs.copy_at = Some(from);
+            return Err(vec![Mistake::Superseded { node: name.clone() }]);
+        }
+        Ok(node.runs.clone().then(boot))
     }
 
     /// Tells that a session ended. Only the node's newest session matters.

@@ -115,6 +115,16 @@ pub enum Mistake {
         /// What the node is granted, for reading.
         granted: String,
     },
+    /// A run of the node's program that another took over from, which is still here.
+    #[error(
+        "another process with the identity of node `{node}` took over from this one and is still connected: \
+         its state directory was copied; stop one of the two, and join it under a name of its own with a new \
+         token (sinew token create --node …) and an empty state directory"
+    )]
+    Superseded {
+        /// The node.
+        node: NodeName,
+    },
     /// Two endpoints in one slot.
     #[error("two endpoints claim slot {0}; the agent numbers its [[serve]] entries: it needs an update")]
     SlotTwice(u16),
@@ -158,6 +168,7 @@ impl Mistake {
             Self::ServeNotGranted { .. } | Self::SourceNotGranted { .. } | Self::SourceUnclear { .. } => {
                 FarewellReason::NotGranted
             }
+            Self::Superseded { .. } => FarewellReason::Superseded,
             _ => FarewellReason::Invalid,
         }
     }

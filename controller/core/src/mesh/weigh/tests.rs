@@ -95,11 +95,13 @@ impl World {
         };
         let report = Report {
             certificate_expiry: 0,
+            certificate_issued: 0,
+            clock_ms: 0,
             links: of.iter().map(link).collect(),
             endpoints: of.iter().map(endpoint).collect(),
             ext: Vec::new(),
         };
-        assert!(self.mesh.on_report(&node(from), self.sessions[from], report));
+        assert!(self.mesh.on_report(0, &node(from), self.sessions[from], report));
     }
 
     fn second(&mut self) -> bool {
