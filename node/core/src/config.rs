@@ -9,6 +9,7 @@
 
 mod check;
 mod diagnostic;
+mod health;
 mod raw;
 mod reader;
 
@@ -17,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sinew_api::hosting::HealthCheck;
 use sinew_transport_core::{ServiceName, Zone};
 
 pub use diagnostic::{ConfigErrors, Mistake};
@@ -74,6 +76,10 @@ pub struct ServeConfig {
     pub address: SocketAddr,
     /// What splits and subsets go by.
     pub labels: BTreeMap<String, String>,
+    /// How much it can take beside other endpoints of its service: 1 to 1,000,000. Only the ratio counts.
+    pub capacity: u32,
+    /// How it is found out whether it answers.
+    pub check: HealthCheck,
 }
 
 impl Config {

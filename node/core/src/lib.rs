@@ -14,7 +14,7 @@
 //! - [`turns`]: when a turn of a connection ended, and how long it took.
 //! - [`outcome`]: how a connection ended, and [`record`], its line in the access log.
 //!
-//! Inbound: [`verdict`]. Both: [`backoff`], for whatever is tried again.
+//! Inbound: [`hosting`], what stands behind this node and whether it answers, and [`verdict`]. Both: [`backoff`], for whatever is tried again.
 
 pub mod admission;
 pub mod backoff;
@@ -22,6 +22,7 @@ pub mod balance;
 pub mod breaker;
 pub mod choose;
 pub mod config;
+pub mod hosting;
 pub mod mechanisms;
 pub mod outcome;
 pub mod record;

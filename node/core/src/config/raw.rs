@@ -6,12 +6,15 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sinew_api::hosting::HealthCheck;
 use sinew_transport_core::{ServiceName, Zone};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Mistakes;
-use super::reader::{Key, Table};
+use super::health::read_health;
+pub(super) use super::reader::Key;
+use super::reader::Table;
 
 /// Longest file that is read, about ten thousand listeners: this is a file that people write.
 const FILE_MAX: usize = 1024 * 1024;
@@ -22,6 +25,8 @@ const CONNECT_TIMEOUT: [Duration; 2] = [Duration::from_millis(100), Duration::fr
 /// Least and most of `dead_after`: below, a short stall kills connections; above, the idle timeout of 30 s
 /// comes first.
 const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
+/// Most of `capacity`: a million to one is no ratio that anybody measured.
+const CAPACITY_MAX: u32 = 1_000_000;
 /// Labels of one endpoint, and the longest key or value of one: every caller's snapshot carries them.
 const LABELS_MAX: usize = 32;
 const LABEL_LEN_MAX: usize = 63;
@@ -29,6 +34,7 @@ const LABEL_LEN_MAX: usize = 63;
 macro_rules! keys {
     ($($name:literal => $example:literal),* $(,)?) => { &[$(Key { name: $name, example: $example }),*] };
 }
+pub(super) use keys;
 
 const FILE_KEYS: &[Key] = keys! {
     "node" => "[node]",
@@ -56,6 +62,8 @@ const SERVE_KEYS: &[Key] = keys! {
     "service" => "service = \"orders\", the service that runs there",
     "address" => "address = \"127.0.0.1:8080\", an IP address and a port",
     "labels" => "labels = { version = \"v1\" }",
+    "capacity" => "capacity = 100",
+    "health" => "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
 };
 
 /// The whole file.
@@ -93,6 +101,8 @@ pub(super) struct RawServe {
     pub(super) service: Option<Spanned<ServiceName>>,
     pub(super) address: Option<Spanned<SocketAddr>>,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) capacity: Option<Spanned<u32>>,
+    pub(super) check: HealthCheck,
 }
 
 /// Reads a file. `None` when there is no telling what it means.
@@ -196,6 +206,8 @@ fn read_serve(table: &Table<'_>, mistakes: &mut Mistakes) -> RawServe {
         service: table.text("service", mistakes, ServiceName::new),
         address: table.text("address", mistakes, socket),
         labels: read_labels(table, mistakes),
+        capacity: table.number("capacity", 1..=CAPACITY_MAX, mistakes),
+        check: read_health(table, mistakes),
     }
 }
 

@@ -118,18 +118,19 @@ impl<'t> Table<'t> {
     }
 
     /// The whole number of `key`, in a range.
-    pub(super) fn number(
+    pub(super) fn number<N: Copy + PartialOrd + fmt::Display + TryFrom<u64>>(
         &self,
         key: &str,
-        range: RangeInclusive<u16>,
+        range: RangeInclusive<N>,
         mistakes: &mut Mistakes,
-    ) -> Option<Spanned<u16>> {
+    ) -> Option<Spanned<N>> {
         let value = self.value(key)?;
         let DeValue::Integer(integer) = value.get_ref() else {
             self.wrong_type(key, "a whole number", value, mistakes);
             return None;
         };
-        let number = u16::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.and_then(|number| N::try_from(number).ok());
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
             let (least, most) = (range.start(), range.end());
