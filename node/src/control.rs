@@ -11,7 +11,7 @@ use sinew_api::control::{
     Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, Register, Reject, Report,
     SnapshotChunk, Welcome,
 };
-use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
+use sinew_api::hosting::Serving;
 use sinew_node_core::Backoff;
 use sinew_transport::session::{FrameSender, Session, SessionError, dial_control};
 use sinew_transport::verify::Refusals;
@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::Telling;
 use crate::identity::Identity;
 use crate::plane::Plane;
 
@@ -112,7 +113,8 @@ impl Control {
     async fn hold(&self, session: Session, controller: SocketAddr, backoff: &mut Backoff) -> SessionOver {
         let closer = session.closer();
         let Session { mut sender, mut receiver, .. } = session;
-        if let Err(over) = sender.send(&self.registration()).await {
+        let mut telling = Telling::new(&self.plane.hosting);
+        if let Err(over) = sender.send(&self.registration(telling.whole())).await {
             return over.into();
         }
         // Reading is not cancel-safe: it has a loop of its own.
@@ -154,6 +156,7 @@ impl Control {
                         _ if frame.skippable() => {}
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
+                    serving = telling.changed() => sender.send(&serving).await?,
                     _ = reports.tick() => sender.send(&self.report()).await?,
                 }
             }
@@ -169,24 +172,15 @@ impl Control {
         over
     }
 
-    fn registration(&self) -> Register {
+    fn registration(&self, serving: Serving) -> Register {
         let config = &self.plane.config;
         Register {
             version: env!("CARGO_PKG_VERSION").into(),
             boot: self.boot,
             addresses: self.addresses.clone(),
             zone: config.zone.clone(),
-            serves: (0_u16..)
-                .zip(&config.serves)
-                .map(|(slot, serve)| Serve {
-                    service: serve.service.clone(),
-                    slot,
-                    labels: serve.labels.clone(),
-                    capacity: CAPACITY_DEFAULT,
-                    health: Health::Up,
-                })
-                .collect(),
-            serving: 0,
+            serving: serving.version,
+            serves: serving.changes.into_iter().filter_map(|(_, serve)| serve).collect(),
             listens: config
                 .listens
                 .iter()

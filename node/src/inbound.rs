@@ -1,7 +1,7 @@
 //! Mesh → service: the life of each stream that a peer opens.
 //!
 //! The peer's node is known by its certificate before a byte of the preamble is read. Whatever else the
-//! preamble says is judged by this node's own snapshot and configuration ([`crate::local`]).
+//! preamble says is judged by this node's own snapshot and table ([`crate::local`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -131,7 +131,7 @@ impl Inbound {
             from_app: AtomicU64::new(0),
             to_app: AtomicU64::new(0),
             touched: AtomicBool::new(false),
-            on_from_app: &|| {},
+            on_from_app: &|| serving.on_answer(),
             on_to_app: &|| {},
         };
         let joined = join((&mut reader, &mut writer), (sink, source), &meter).await;

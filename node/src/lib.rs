@@ -2,7 +2,7 @@
 //!
 //! A byte's way: an application's socket → [`outbound`] accepts and hands the connection to a shard → an
 //! endpoint is picked (sinew-node-core) → a stream on a link (sinew-transport) with a preamble → [`inbound`]
-//! on the other node → verdict and local socket ([`local`]) → the service. Payload is touched by [`copy`]
+//! on the other node → verdict and local socket ([`local`], found by [`hosting`]) → the service. Payload is touched by [`copy`]
 //! only. One `Record` per connection, ended exactly once, feeds metrics and access log; the balancer is
 //! fed by [`turns`] when things happen.
 //!
@@ -14,6 +14,7 @@ mod admin;
 mod app;
 mod control;
 mod copy;
+mod hosting;
 mod identity;
 mod inbound;
 mod local;

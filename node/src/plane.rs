@@ -15,6 +15,7 @@ use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::watch;
 
 use crate::access::AccessLog;
+use crate::hosting::Hosting;
 use crate::metrics::Metrics;
 
 /// The view in use, with every endpoint's peer looked up once: a pick looks at no table.
@@ -65,8 +66,8 @@ pub(crate) struct Plane {
     pub(crate) access: AccessLog,
     /// Connections in progress, by shard: where the next one goes.
     pub(crate) active: Vec<AtomicU32>,
-    /// Connections in progress, by served slot.
-    pub(crate) served: Vec<AtomicU32>,
+    /// What stands behind this node.
+    pub(crate) hosting: Arc<Hosting>,
     routes: ArcSwap<Routes>,
     revision: watch::Sender<Option<Revision>>,
 }
@@ -80,13 +81,14 @@ impl Plane {
         metrics: Arc<Metrics>,
         access: AccessLog,
     ) -> Self {
+        let clock = Clock::start();
         Self {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            served: config.serves.iter().map(|_| AtomicU32::new(0)).collect(),
+            hosting: Arc::new(Hosting::new(&config.serves, &runtime, clock)),
             config,
             runtime,
-            clock: Clock::start(),
+            clock,
             metrics,
             access,
             routes: ArcSwap::from_pointee(Routes::new(Arc::new(View::empty()), &peers)),
@@ -116,7 +118,7 @@ impl Plane {
     /// [`Rejected`] names what in it is wrong; nothing has changed then.
     pub(crate) fn apply(&self, snapshot: Snapshot) -> Result<Revision, Rejected> {
         let revision = snapshot.revision;
-        let peers = snapshot.peers.clone();
+        let (peers, assigned) = (snapshot.peers.clone(), snapshot.assigned.clone());
         let view = View::compile(&self.me, snapshot, Some(&self.view()))?;
         let hosts: HashSet<NodeName> =
             view.services().flat_map(|(_, service)| &service.endpoints).map(|e| e.id.node.clone()).collect();
@@ -125,6 +127,7 @@ impl Plane {
             (peer.node, Target { addresses: peer.addresses, wanted })
         });
         self.peers.set(revision, targets);
+        self.hosting.assign(&assigned, &view.granted);
         self.routes.store(Arc::new(Routes::new(Arc::new(view), &self.peers)));
         self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
         self.revision.send_replace(Some(revision));

@@ -142,6 +142,7 @@ pub async fn run(
     let control = Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals };
     farewells.spawn(control.run(stop.clone()));
 
+    tasks.spawn(Arc::clone(&plane.hosting).run());
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
 

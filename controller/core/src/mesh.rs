@@ -18,6 +18,7 @@
 mod change;
 mod index;
 mod node;
+mod serving;
 mod status;
 mod view;
 

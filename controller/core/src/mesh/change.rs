@@ -80,7 +80,7 @@ impl Mesh {
     }
 
     /// In debug builds: the index says the same as the nodes, and every mark is a known revision.
-    fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self) {
         if cfg!(debug_assertions) && self.nodes.len() <= CHECKED_NODES {
             let mut index = Index::default();
             for (name, node) in &self.nodes {
@@ -94,7 +94,7 @@ impl Mesh {
 }
 
 /// What callers see of a node's endpoints.
-fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels, u32)> {
+pub(super) fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels, u32)> {
     let up = registration.serves().iter().filter(|(_, hosted)| hosted.health == Health::Up);
     up.map(|(slot, hosted)| (&hosted.service, *slot, &hosted.labels, hosted.capacity)).collect()
 }

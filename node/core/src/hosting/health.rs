@@ -26,6 +26,8 @@ pub enum Finding {
     Refused,
     /// Nothing, until the time was over.
     Silent,
+    /// The node itself could not ask: it is out of descriptors.
+    Unknown,
 }
 
 /// The checks of one endpoint.
@@ -90,7 +92,7 @@ impl Checker {
         let old_news = running.overtaken && finding == Finding::Answered;
         let changed = !old_news && self.judge(finding);
         self.due_us = match (self.health, finding) {
-            (Health::Up, Finding::Answered) => {
+            (Health::Up, Finding::Answered | Finding::Unknown) => {
                 now_us.max(running.since_us + 1000 * u64::from(self.check.interval_ms))
             }
             (Health::Up, _) => now_us,
@@ -115,6 +117,9 @@ impl Checker {
     }
 
     fn judge(&mut self, finding: Finding) -> bool {
+        if finding == Finding::Unknown {
+            return false;
+        }
         let up = self.health == Health::Up;
         let answered = finding == Finding::Answered;
         if up == answered {

@@ -103,6 +103,15 @@ fn a_check_that_began_before_a_refusal_proves_nothing() {
     assert_eq!(checker.health(), Health::Down);
 }
 
+#[test]
+fn what_the_node_could_not_ask_says_nothing_about_the_service() {
+    let mut checker = up(check(1000, 1000, 1, 1));
+
+    next(&mut checker, MS, Finding::Unknown);
+
+    assert_eq!(checker.health(), Health::Up);
+}
+
 fn findings() -> impl Strategy<Value = Vec<(Finding, bool)>> {
     let finding = prop_oneof![Just(Finding::Answered), Just(Finding::Refused), Just(Finding::Silent)];
     prop::collection::vec((finding, any::<bool>()), 0..50)
