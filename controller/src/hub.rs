@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sinew_api::control::Register;
+use sinew_api::hosting::Serving;
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
 use sinew_controller_core::{
     Answerer, Grant, Mesh, Mistake, Outcome, SecretHash, SessionEnd, SessionId, Turn,
 };
 use sinew_transport::runtime::Runtime;
-use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
+use sinew_transport_core::ids::{NodeName, ServiceName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -40,6 +41,7 @@ pub(crate) struct Hub {
     mesh: Mutex<Mesh>,
     ledger: Mutex<Ledger>,
     changed: watch::Sender<()>,
+    answered: watch::Sender<()>,
 }
 
 /// What a hub is made of.
@@ -79,6 +81,7 @@ impl Hub {
             mesh: Mutex::new(parts.mesh),
             ledger: Mutex::new(parts.ledger),
             changed: watch::Sender::new(()),
+            answered: watch::Sender::new(()),
         }
     }
 
@@ -109,6 +112,16 @@ impl Hub {
         }
         self.changed.send_replace(());
         result
+    }
+
+    /// Something that notices every answer of a node from now on.
+    pub(crate) fn watch_answers(&self) -> watch::Receiver<()> {
+        self.answered.subscribe()
+    }
+
+    /// Tells that a node has answered a push.
+    pub(crate) fn on_answer(&self) {
+        self.answered.send_replace(());
     }
 
     /// Looks at the mesh, or notes what nobody must hear of.
@@ -231,13 +244,18 @@ impl Attendance {
     }
 
     /// What this session should do next.
-    pub(crate) fn poll_turn(&self, sent: Option<Revision>) -> Turn {
-        self.hub.mesh(|mesh| mesh.poll_turn(&self.node, self.session, sent))
+    pub(crate) fn poll_turn(&self) -> Turn {
+        self.hub.mesh(|mesh| mesh.poll_turn(&self.node, self.session))
     }
 
     /// Notes something that only this node's session may say.
     pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Mesh, &NodeName, SessionId) -> T) -> T {
         self.hub.mesh(|mesh| note(mesh, &self.node, self.session))
+    }
+
+    /// Takes the node's word about what it hosts, and wakes whoever must hear of it.
+    pub(crate) fn serving(&self, serving: Serving) -> Result<(), Vec<Mistake>> {
+        self.hub.change(|mesh| mesh.on_serving(&self.node, self.session, serving)).map(|_| ())
     }
 
     /// Tells how the session ended.
@@ -277,7 +295,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
+/// Sleeps until then; without a moment, forever.
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

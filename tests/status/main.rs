@@ -82,8 +82,8 @@ async fn the_table_shows_the_same_to_a_person() {
     for row in [
         &["caller", "connected", "-", &revision, "expires", "in"][..],
         &["n1", "connected", "eu-1", &revision, "expires", "in"],
-        &["orders", "n1/0", "-", "caller"],
-        &["orders", "n2/0", "-", "caller"],
+        &["orders", "n1/0", "up", "100", "-", "caller"],
+        &["orders", "n2/0", "up", "100", "-", "caller"],
         &["caller", "n1", "up"],
         &["caller", "n2", "up"],
     ] {

@@ -17,6 +17,6 @@ pub mod mesh;
 pub mod registration;
 pub mod tokens;
 
-pub use mesh::{Answerer, Mesh, SessionEnd, SessionId, Turn};
+pub use mesh::{Answerer, Mesh, Push, SessionEnd, SessionId, Turn};
 pub use registration::{Mistake, Registration};
 pub use tokens::{Grant, Outcome, SecretHash, Tokens};

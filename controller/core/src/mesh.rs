@@ -2,8 +2,9 @@
 //!
 //! **The rule:** every change that a node must hear of makes one revision more and marks exactly the
 //! nodes that it concerns; a change that nobody must hear of (an identical registration, a report) does
-//! neither. A session asks [`Mesh::poll_turn`] after each change and is told to rest, to push the node's
-//! snapshot of this moment, or to leave. So nothing is queued for a slow node, and the newest state wins.
+//! neither. A session asks [`Mesh::poll_turn`] after each change and each answer of its node, and is told
+//! to rest, to push what changed up to this moment, or to leave. So nothing is queued for a slow node, and the
+//! newest state wins.
 //!
 //! **Sessions:** the newest session with one identity wins; the older finds out at its next turn. When a
 //! session is closed its endpoints go at once. When it is lost they stay for [`FORGET_AFTER`], because
@@ -18,6 +19,7 @@
 mod change;
 mod index;
 mod node;
+mod rollout;
 mod serving;
 mod status;
 mod view;
@@ -26,8 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sinew_api::Snapshot;
-use sinew_api::control::{FarewellReason, Register, Reject, Report};
+use sinew_api::control::{Register, Report};
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
@@ -35,6 +36,7 @@ use crate::registration::{Mistake, Registration};
 use index::Index;
 use node::{Node, Presence};
 
+pub use rollout::{Push, Turn};
 pub use status::Answerer;
 
 /// How long the endpoints of a lost session stay. Longer than a controller's restart or a node's
@@ -94,17 +96,6 @@ pub struct Registered {
     pub supersedes: Option<SessionId>,
     /// What the node is granted.
     pub granted: Vec<ServiceName>,
-}
-
-/// What a session should do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
-    /// Nothing, until something changes.
-    Rest,
-    /// Send this to the node.
-    Push(Snapshot),
-    /// Tell the node why, and end.
-    Leave(FarewellReason),
 }
 
 impl Mesh {
@@ -182,47 +173,19 @@ impl Mesh {
     ) -> Result<Registered, Vec<Mistake>> {
         let granted = self.grants.get(name).cloned().unwrap_or_default();
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
+        let have = register.have;
         let registration = Registration::check(register, name, &granted, session_ip)?;
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry));
+        let supersedes =
+            self.insert(name, Node::new(session, registration, version, certificate_expiry), have);
         if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
             self.settling = Settling::Done;
         } else if self.settling == Settling::Waiting {
             self.settling = Settling::Until(now + SETTLE);
         }
         Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
-    }
-
-    /// What this session should do next; `sent` is the revision of the last snapshot that it sent.
-    #[must_use]
-    pub fn poll_turn(&self, name: &NodeName, session: SessionId, sent: Option<Revision>) -> Turn {
-        let Some(node) = self.nodes.get(name) else {
-            return Turn::Leave(FarewellReason::NotGranted);
-        };
-        if node.presence != Presence::Here(session) {
-            return Turn::Leave(FarewellReason::Superseded);
-        }
-        if !self.is_settled() || sent.is_some_and(|sent| sent >= node.concerned) {
-            return Turn::Rest;
-        }
-        self.snapshot(name).map_or(Turn::Rest, Turn::Push)
-    }
-
-    /// Takes a node's word that it uses a snapshot. False when it is nobody's to say: the session is not
-    /// the node's, or there was no such revision.
-    pub fn on_ack(&mut self, name: &NodeName, session: SessionId, revision: Revision) -> bool {
-        let known = self.revision;
-        let node = self.here(name, session).filter(|_| revision <= known);
-        node.map(|node| node.on_ack(revision)).is_some()
-    }
-
-    /// Takes a node's word that it refused a snapshot. False as in [`Mesh::on_ack`].
-    pub fn on_reject(&mut self, name: &NodeName, session: SessionId, reject: Reject) -> bool {
-        let known = self.revision;
-        let node = self.here(name, session).filter(|_| reject.revision <= known);
-        node.map(|node| node.on_reject(reject)).is_some()
     }
 
     /// Takes what a node sees of its links. False when the session is not the node's.

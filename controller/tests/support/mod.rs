@@ -190,6 +190,19 @@ impl Controller {
         value.map_or(0, |value| value.parse().expect("a number"))
     }
 
+    /// Waits until every node has acknowledged what it was to know.
+    pub async fn calm(&self) {
+        let calm = async {
+            loop {
+                let status = self.status().await;
+                if status.nodes.iter().all(|node| node.acknowledged == status.revision) {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, calm).await.expect("every node acknowledges");
+    }
+
     /// Asks for a metric until it has this value.
     pub async fn metric_becomes(&self, name: &str, expected: u64) {
         let mut seen = 0;

@@ -17,8 +17,18 @@ const CHECKED_NODES: usize = 32;
 
 impl Mesh {
     /// Puts a node in place of what it was, and says which session that had.
-    pub(super) fn insert(&mut self, name: &NodeName, mut new: Node) -> Option<SessionId> {
-        let old = self.nodes.remove(name);
+    /// The new one may `have` in use what the old one acknowledged.
+    pub(super) fn insert(
+        &mut self,
+        name: &NodeName,
+        mut new: Node,
+        have: Option<Revision>,
+    ) -> Option<SessionId> {
+        let mut old = self.nodes.remove(name);
+        if let Some(old) = &mut old {
+            new.rollout = std::mem::take(&mut old.rollout).resumed(have);
+            new.acknowledged = new.rollout.held();
+        }
         let supersedes = old.as_ref().and_then(Node::session);
         match old {
             Some(old) if old.registration == new.registration => {

@@ -53,3 +53,6 @@ impl Mesh {
         Ok(told)
     }
 }
+
+#[cfg(test)]
+mod tests;
