@@ -3,7 +3,7 @@
 //! Traffic never waits for it. While no controller answers, the node goes on with what it has.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sinew_api::control::{
@@ -43,8 +43,6 @@ pub(crate) struct Control {
     /// Where this node's shards listen.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) refusals: Arc<Refusals>,
-    /// The snapshot in use, as the controller made it: what differences start from.
-    pub(crate) held: Mutex<Snapshot>,
 }
 
 /// Why a session ended.
@@ -197,7 +195,7 @@ impl Control {
 
     /// Takes a difference into use, or says why not.
     async fn take(&self, delta: Delta, sender: &mut FrameSender) -> Result<(), SessionError> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = self.plane.held().unwrap_or_default();
         let revision = delta.to;
         match delta::apply(&held, delta) {
             Ok(snapshot) => self.apply(snapshot, sender).await,
@@ -211,9 +209,8 @@ impl Control {
     /// Takes a snapshot into use, or says why not.
     async fn apply(&self, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
         let revision = snapshot.revision;
-        match self.plane.apply(snapshot.clone()) {
+        match self.plane.apply(snapshot) {
             Ok(revision) => {
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
                 tracing::debug!(%revision, "snapshot in use");
                 sender.send(&Ack { revision }).await
             }

@@ -122,6 +122,11 @@ impl Hosting {
         (table.version(), table.serves())
     }
 
+    /// The version, as it changes.
+    pub(crate) fn versions(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
     /// Looks at the table.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
         look(&self.lock())

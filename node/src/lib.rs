@@ -6,6 +6,8 @@
 //! only. One `Record` per connection, ended exactly once, feeds metrics and access log; the balancer is
 //! fed by [`turns`] when things happen.
 //!
+//! [`tells`] carries between nodes what comes and goes behind each.
+//!
 //! [`control`] keeps the session with a controller and swaps the view; it runs beside the traffic, never
 //! in its way. [`run()`] is the story of the whole node.
 
@@ -22,6 +24,7 @@ mod metrics;
 mod outbound;
 mod plane;
 mod run;
+mod tells;
 mod turns;
 
 pub use identity::IdentityError;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ use crate::inbound::Inbound;
 use crate::metrics::Metrics;
 use crate::outbound::{Arrived, HANDOVER_MAX, Outbound};
 use crate::plane::Plane;
+use crate::tells::{self, HEARD_MAX};
 
 /// Most shards without being told: beyond four, one node rarely has the traffic for more.
 const SHARDS_MAX_DEFAULT: usize = 4;
@@ -108,7 +109,8 @@ pub async fn run(
     let name = identity.credentials.identity().node().cloned();
     let name = name.ok_or_else(|| IdentityError::Answer("the certificate is not a node's".into()))?;
     let peers = Arc::new(Peers::new(name));
-    let plane = Plane::new(config, shards, Arc::clone(&runtime), Arc::clone(&peers), metrics, access);
+    let (heard, told) = mpsc::channel(HEARD_MAX);
+    let plane = Plane::new(config, shards, Arc::clone(&runtime), Arc::clone(&peers), metrics, access, heard);
     let plane = Arc::new(plane);
     let boot = boot_number();
     let common = Common {
@@ -139,11 +141,11 @@ pub async fn run(
     write_ports(&plane, &ports)?;
     tracing::info!(node = %plane.me, data = ?ports.data, admin = ?ports.admin, shards, "node up");
     let addresses = advertised(&plane.config, &bound.data);
-    let control =
-        Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals, held: Mutex::default() };
+    let control = Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals };
     farewells.spawn(control.run(stop.clone()));
 
     tasks.spawn(Arc::clone(&plane.hosting).run());
+    tasks.spawn(tells::follow(Arc::clone(&plane), told));
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
 

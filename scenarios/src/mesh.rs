@@ -294,7 +294,9 @@ fn settled(status: &Status, topology: &Topology) -> Result<(), String> {
     }
     for (service, endpoint) in topology.endpoints() {
         let seen = status.services.iter().find(|s| s.name == service.name);
-        if !seen.is_some_and(|s| s.endpoints.iter().any(|e| e.node == endpoint.id.node && e.health == Health::Up)) {
+        if !seen
+            .is_some_and(|s| s.endpoints.iter().any(|e| e.node == endpoint.id.node && e.health == Health::Up))
+        {
             return Err(format!("service {} has no endpoint {} that is up", service.name, endpoint.id));
         }
     }

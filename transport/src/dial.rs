@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::greet::greet_peer;
 use crate::peers::{Peer, Target};
-use crate::shard::{Shard, StreamHandler, live};
+use crate::shard::{Shard, live};
+use crate::tell::StreamHandler;
 
 /// How long one dial may take before the next.
 const DIAL_TIME: Duration = Duration::from_secs(2);

@@ -100,7 +100,8 @@ pub struct Serving {
     pub version: u64,
     /// Whether `changes` is all there is; what is not in it is gone.
     pub whole: bool,
-    /// Endpoints by slot; none: it is gone.
+    /// Endpoints by slot; none: it is gone. Unless whole, every slot that changed since the version that the
+    /// receiver was told last, so that it may know later ones already, by another way.
     pub changes: Vec<(u16, Option<Serve>)>,
 }
 

@@ -175,11 +175,9 @@ impl Resource {
             Self::Mesh(_) => ResourceKey::Mesh,
             Self::Service(service) => ResourceKey::Service(service.name.clone()),
             Self::Node(node) => ResourceKey::Node(node.name.clone()),
-            Self::Endpoint(Endpoint { node, service, address, .. }) => ResourceKey::Endpoint {
-                node: node.clone(),
-                address: *address,
-                service: service.clone(),
-            },
+            Self::Endpoint(Endpoint { node, service, address, .. }) => {
+                ResourceKey::Endpoint { node: node.clone(), address: *address, service: service.clone() }
+            }
             Self::Listener(Listener { node, address, .. }) => {
                 ResourceKey::Listener { node: node.clone(), address: *address }
             }

@@ -8,7 +8,8 @@
 //!
 //! Outbound, in the order in which a connection meets them:
 //! - [`config`]: the file, checked; every mistake at once. [`source`]: for whom a listener speaks.
-//! - [`view`]: the snapshot, compiled; keeps the records of endpoints that stay.
+//! - [`view`]: the snapshot, compiled; keeps the records of endpoints that stay. [`overlay`]: what peers have told
+//!   since it was made.
 //! - [`admission`]: limits on what is in progress.
 //! - [`mod@choose`]: power of two choices over [`balance`], minus what [`breaker`] holds back.
 //! - [`turns`]: when a turn of a connection ended, and how long it took.
@@ -25,6 +26,7 @@ pub mod config;
 pub mod hosting;
 pub mod mechanisms;
 pub mod outcome;
+pub mod overlay;
 pub mod record;
 pub mod source;
 pub mod turns;
@@ -39,6 +41,7 @@ pub use choose::{Candidate, Unavailable, choose, choose_by};
 pub use config::{Config, ConfigErrors, ListenConfig, ServeConfig};
 pub use mechanisms::{Mechanism, Mechanisms};
 pub use outcome::Outcome;
+pub use overlay::Overlay;
 pub use record::{Attempt, Direction, Record};
 pub use source::{NoSource, speaks_for};
 pub use turns::Turns;

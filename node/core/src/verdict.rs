@@ -33,12 +33,7 @@ pub enum Verdict {
 /// Judges `preamble`, sent by the node `caller`, by this node's snapshot and by what stands in the slot that it
 /// names.
 #[must_use]
-pub fn admit(
-    view: &View,
-    in_slot: Option<&ServiceName>,
-    caller: &NodeName,
-    preamble: &Preamble,
-) -> Verdict {
+pub fn admit(view: &View, in_slot: Option<&ServiceName>, caller: &NodeName, preamble: &Preamble) -> Verdict {
     if in_slot != Some(&preamble.destination) {
         return Verdict::NoEndpoint;
     }
@@ -60,8 +55,8 @@ pub fn admit(
 mod tests {
     use sinew_api::Snapshot;
     use sinew_api::snapshot::Peer;
-    use sinew_transport_core::wire::{Class, StreamKind};
     use sinew_transport_core::Revision;
+    use sinew_transport_core::wire::{Class, StreamKind};
 
     use super::*;
 

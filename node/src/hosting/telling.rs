@@ -1,11 +1,9 @@
 //! Telling one other end what stands behind this node: all of it first, then what changed since.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinew_api::hosting::{Serve, Serving};
-use sinew_node_core::hosting::changes;
+use sinew_api::hosting::Serving;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -20,21 +18,22 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 pub(crate) struct Telling {
     hosting: Arc<Hosting>,
     news: watch::Receiver<u64>,
-    told: BTreeMap<u16, Serve>,
+    /// The version that it knows.
     version: u64,
 }
 
 impl Telling {
     /// Nothing was told yet.
     pub(crate) fn new(hosting: &Arc<Hosting>) -> Self {
-        let news = hosting.version.subscribe();
-        Self { hosting: Arc::clone(hosting), news, told: BTreeMap::new(), version: 0 }
+        let news = hosting.versions();
+        Self { hosting: Arc::clone(hosting), news, version: 0 }
     }
 
     /// Everything, as the beginning or a new one.
     pub(crate) fn whole(&mut self) -> Serving {
-        (self.version, self.told) = self.hosting.serves();
-        let changes = self.told.iter().map(|(slot, serve)| (*slot, Some(serve.clone()))).collect();
+        let (version, serves) = self.hosting.serves();
+        self.version = version;
+        let changes = serves.into_iter().map(|(slot, serve)| (slot, Some(serve))).collect();
         Serving { version: self.version, whole: true, changes }
     }
 
@@ -47,9 +46,9 @@ impl Telling {
                 }
             }
             sleep(DEBOUNCE).await;
-            let (version, now) = self.hosting.serves();
-            let changes = changes(&self.told, &now);
-            (self.version, self.told) = (version, now);
+            let known = self.version;
+            let (version, changes) = self.hosting.look(|table| (table.version(), table.changes_since(known)));
+            self.version = version;
             if !changes.is_empty() {
                 return Serving { version, whole: false, changes };
             }

@@ -41,7 +41,8 @@ fn a_text_that_names_no_resource_is_refused_with_the_ways_to_write_one() {
 fn json_with_an_unknown_key_or_a_resource_twice_is_refused() {
     let unknown = r#"[{"kind":"node","name":"n1","zon":"a"}]"#;
     let twice = r#"[{"kind":"node","name":"n1"},{"kind":"node","name":"n1","zone":"a"}]"#;
-    let fine = r#"[{"kind":"service","name":"orders","protocol":"tcp"},{"kind":"node","name":"n1","zone":"a"}]"#;
+    let fine =
+        r#"[{"kind":"service","name":"orders","protocol":"tcp"},{"kind":"node","name":"n1","zone":"a"}]"#;
 
     let error = |text| serde_json::from_str::<Resources>(text).expect_err("refused").to_string();
 

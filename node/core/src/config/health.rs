@@ -42,14 +42,19 @@ pub(super) fn read_health(serve: &Table<'_>, mistakes: &mut Mistakes) -> HealthC
     };
     let (interval_ms, timeout_ms) =
         (time("interval", default.interval_ms), time("timeout", default.timeout_ms));
-    let mut count = |key: &str, default| {
-        table.number(key, 1..=CHECKS_MAX, mistakes).map_or(default, Spanned::into_inner)
-    };
+    let mut count =
+        |key: &str, default| table.number(key, 1..=CHECKS_MAX, mistakes).map_or(default, Spanned::into_inner);
     let (rise, fall) = (count("rise", default.rise), count("fall", default.fall));
     let probe = table.text("probe", mistakes, |text| match text {
         "answer" => Ok(Probe::Answer),
         "connect" => Ok(Probe::Connect),
         other => Err(format!("`{}` is no way to check a service", other.escape_debug())),
     });
-    HealthCheck { interval_ms, timeout_ms, rise, fall, probe: probe.map_or(default.probe, Spanned::into_inner) }
+    HealthCheck {
+        interval_ms,
+        timeout_ms,
+        rise,
+        fall,
+        probe: probe.map_or(default.probe, Spanned::into_inner),
+    }
 }

@@ -85,7 +85,8 @@ fn the_health_of_a_service_is_checked_as_its_entry_says() {
     assert_eq!((serve("").capacity, serve("").check), (100, HealthCheck::default()));
     assert_eq!(serve("capacity = 1_000_000").capacity, 1_000_000);
     assert!(serve("health = false").check.is_off());
-    let check = serve("health = { interval = \"250ms\", timeout = \"2s\", rise = 2, probe = \"connect\" }").check;
+    let check =
+        serve("health = { interval = \"250ms\", timeout = \"2s\", rise = 2, probe = \"connect\" }").check;
     let expected =
         HealthCheck { interval_ms: 250, timeout_ms: 2000, rise: 2, fall: 2, probe: Probe::Connect };
     assert_eq!(check, expected);

@@ -103,6 +103,16 @@ impl Hosted {
         self.checker.check()
     }
 
+    fn serve(&self, slot: u16) -> Serve {
+        Serve {
+            service: self.service.clone(),
+            slot,
+            labels: self.labels.clone(),
+            capacity: self.capacity,
+            health: self.health(),
+        }
+    }
+
     fn labels_len(&self) -> usize {
         labels_len(&self.labels)
     }
@@ -132,7 +142,9 @@ pub enum NotHosted {
     #[error("there are {HOSTED_MAX} endpoints behind this node already; divide them among several nodes")]
     TooMany,
     /// Too much text.
-    #[error("the labels of all endpoints behind this node would be longer than {LABELS_LEN_MAX} bytes together; shorten them")]
+    #[error(
+        "the labels of all endpoints behind this node would be longer than {LABELS_LEN_MAX} bytes together; shorten them"
+    )]
     LabelsTooLong,
     /// Every number was used.
     #[error("all 65,536 slots of this node were used since it started; restart it to begin anew")]
@@ -146,13 +158,15 @@ pub struct Table {
     /// Beyond `u16::MAX`: all were used.
     next_slot: u32,
     slots: BTreeMap<u16, Hosted>,
+    /// The version of each slot's last change, also of those that are empty now: at most as many as there are slots.
+    touched: BTreeMap<u16, u64>,
 }
 
 impl Table {
     /// An empty table; `version` is the wall clock's microseconds since 1970.
     #[must_use]
     pub fn new(version: u64) -> Self {
-        Self { version, next_slot: 0, slots: BTreeMap::new() }
+        Self { version, next_slot: 0, slots: BTreeMap::new(), touched: BTreeMap::new() }
     }
 
     /// The number of this state; higher after every change that others may see.
@@ -181,14 +195,21 @@ impl Table {
     /// What others are told, by slot.
     #[must_use]
     pub fn serves(&self) -> BTreeMap<u16, Serve> {
-        let serve = |(slot, hosted): (u16, &Hosted)| Serve {
-            service: hosted.service.clone(),
-            slot,
-            labels: hosted.labels.clone(),
-            capacity: hosted.capacity,
-            health: hosted.health(),
-        };
-        self.all().map(|(slot, hosted)| (slot, serve((slot, hosted)))).collect()
+        self.all().map(|(slot, hosted)| (slot, hosted.serve(slot))).collect()
+    }
+
+    /// Every slot that changed since `version`, as it is now; none: it is empty. Whoever knows `version` or any
+    /// later state knows the present one by it, also when it has heard of changes in between by another way.
+    #[must_use]
+    pub fn changes_since(&self, version: u64) -> Vec<(u16, Option<Serve>)> {
+        let touched = self.touched.iter().filter(|(_, at)| **at > version);
+        touched.map(|(slot, _)| (*slot, self.slots.get(slot).map(|hosted| hosted.serve(*slot)))).collect()
+    }
+
+    /// One version more, by a change of this slot.
+    fn touch(&mut self, slot: u16) {
+        self.version += 1;
+        self.touched.insert(slot, self.version);
     }
 
     /// Takes an endpoint in, or brings the one of the same origin, service and address up to date: it keeps its
@@ -219,7 +240,7 @@ impl Table {
         let slot = u16::try_from(self.next_slot).map_err(|_| NotHosted::NoSlot)?;
         self.next_slot += 1;
         self.slots.insert(slot, Hosted::new(now_us, origin, wanted));
-        self.version += 1;
+        self.touch(slot);
         Ok(slot)
     }
 
@@ -232,7 +253,7 @@ impl Table {
             hosted.checker = Checker::new(now_us, check);
         }
         if before != (hosted.health(), hosted.labels.clone(), hosted.capacity) {
-            self.version += 1;
+            self.touch(slot);
         }
     }
 
@@ -271,7 +292,7 @@ impl Table {
     /// Takes an endpoint out.
     pub fn remove(&mut self, slot: u16) -> Option<Hosted> {
         let removed = self.slots.remove(&slot)?;
-        self.version += 1;
+        self.touch(slot);
         Some(removed)
     }
 
@@ -280,7 +301,7 @@ impl Table {
         if let Some(hosted) = self.slots.get_mut(&slot)
             && !std::mem::replace(&mut hosted.draining, true)
         {
-            self.version += 1;
+            self.touch(slot);
         }
     }
 
@@ -311,7 +332,9 @@ impl Table {
         let hosted = self.slots.get_mut(&slot)?;
         let changed = tell(&mut hosted.checker) && !hosted.draining;
         let health = hosted.health();
-        self.version += u64::from(changed);
+        if changed {
+            self.touch(slot);
+        }
         changed.then_some(health)
     }
 }

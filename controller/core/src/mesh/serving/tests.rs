@@ -52,8 +52,11 @@ impl Stage {
             mesh.register(Duration::from_secs(1), &node(name), register, ip).expect("granted").session
         };
         let host = up("host", vec![serve(0, "orders", Health::Starting)], &[]);
-        let sessions =
-            vec![("host", host), ("caller", up("caller", vec![], &["orders"])), ("other", up("other", vec![], &["stock"]))];
+        let sessions = vec![
+            ("host", host),
+            ("caller", up("caller", vec![], &["orders"])),
+            ("other", up("other", vec![], &["stock"])),
+        ];
         let mut stage = Self { mesh, host, sessions };
         stage.told();
         stage
@@ -147,10 +150,8 @@ fn what_is_not_in_a_whole_word_is_gone() {
 fn what_was_not_granted_is_refused_with_its_reason_and_changes_nothing() {
     let mut stage = Stage::set();
 
-    let refused = stage.says(101, &[
-        (0, Some(serve(0, "orders", Health::Up))),
-        (1, Some(serve(1, "secret", Health::Up))),
-    ]);
+    let refused = stage
+        .says(101, &[(0, Some(serve(0, "orders", Health::Up))), (1, Some(serve(1, "secret", Health::Up)))]);
 
     let mistakes = refused.expect_err("not granted");
     assert_eq!(mistakes[0].reason(), FarewellReason::NotGranted);

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::hosting::changes;
 
 fn name(text: &str) -> ServiceName {
     ServiceName::new(text).expect("valid")
@@ -151,7 +150,8 @@ proptest! {
     #[test]
     fn whoever_follows_the_changes_knows_the_table(steps in prop::collection::vec(step(), 0..60)) {
         let mut table = Table::new(1000);
-        let mut follower = BTreeMap::new();
+        // Three followers, each of which hears now and then: the numbers are the state that it knows.
+        let mut followers = [(1000, BTreeMap::new()), (1000, BTreeMap::new()), (1000, BTreeMap::new())];
         let mut known: BTreeMap<u16, (ServiceName, SocketAddr)> = BTreeMap::new();
         for (now, step) in (1..).zip(steps) {
             let (version, before) = (table.version(), table.serves());
@@ -175,13 +175,16 @@ proptest! {
             }
             let serves = table.serves();
             prop_assert_eq!(serves != before, table.version() > version, "the version tells every change");
-            for (slot, change) in changes(&follower, &serves) {
-                match change {
-                    Some(serve) => drop(follower.insert(slot, serve)),
-                    None => drop(follower.remove(&slot)),
+            for (nth, (version, follower)) in (1..).zip(&mut followers).filter(|(nth, _)| now % nth == 0) {
+                for (slot, change) in table.changes_since(*version) {
+                    match change {
+                        Some(serve) => drop(follower.insert(slot, serve)),
+                        None => drop(follower.remove(&slot)),
+                    }
                 }
+                *version = table.version();
+                prop_assert_eq!(&*follower, &serves, "follower {}", nth);
             }
-            prop_assert_eq!(&follower, &serves);
             for (slot, hosted) in table.all() {
                 let here = (hosted.service.clone(), hosted.address);
                 prop_assert_eq!(known.entry(slot).or_insert_with(|| here.clone()), &here, "a slot was used twice");
