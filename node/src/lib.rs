@@ -9,7 +9,7 @@
 //! [`tells`] carries between nodes what comes and goes behind each.
 //!
 //! [`control`] keeps the session with a controller and swaps the view; it runs beside the traffic, never
-//! in its way. [`run()`] is the story of the whole node.
+//! in its way; [`saved`] keeps the last snapshot for the next start. [`run()`] is the story of the whole node.
 
 mod access;
 mod admin;
@@ -24,8 +24,11 @@ mod metrics;
 mod outbound;
 mod plane;
 mod run;
+mod saved;
+mod state;
 mod tells;
 mod turns;
 
 pub use identity::IdentityError;
 pub use run::{RunError, run};
+pub use state::StateError;

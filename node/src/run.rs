@@ -26,6 +26,8 @@ use crate::inbound::Inbound;
 use crate::metrics::Metrics;
 use crate::outbound::{Arrived, HANDOVER_MAX, Outbound};
 use crate::plane::Plane;
+use crate::saved;
+use crate::state::StateError;
 use crate::tells::{self, HEARD_MAX};
 
 /// Most shards without being told: beyond four, one node rarely has the traffic for more.
@@ -55,6 +57,9 @@ pub enum RunError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file of the state directory is not what it should be.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The access log or a file of the state directory.
     #[error("{path}: {source}")]
     File {
@@ -112,6 +117,7 @@ pub async fn run(
     let (heard, told) = mpsc::channel(HEARD_MAX);
     let plane = Plane::new(config, shards, Arc::clone(&runtime), Arc::clone(&peers), metrics, access, heard);
     let plane = Arc::new(plane);
+    saved::restore(&plane)?;
     let boot = boot_number();
     let common = Common {
         runtime: Arc::clone(&runtime),
@@ -143,6 +149,7 @@ pub async fn run(
     let addresses = advertised(&plane.config, &bound.data);
     let control = Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals };
     farewells.spawn(control.run(stop.clone()));
+    farewells.spawn(saved::keep(Arc::clone(&plane), stop.clone()));
 
     tasks.spawn(Arc::clone(&plane.hosting).run());
     tasks.spawn(tells::follow(Arc::clone(&plane), told));

@@ -145,8 +145,9 @@ async fn probes_learn_whether_a_node_lives_and_whether_it_is_ready() {
     mesh.stop("caller").await;
     mesh.kill_controller().await;
 
-    // It lives without a controller, but knows of no service yet.
+    // It lives without a controller, but knows of no service, as at its first start.
     let dir = mesh.node_dir("caller").to_owned();
+    std::fs::remove_file(dir.join("state/snapshot.json")).unwrap();
     let caller = start(&["node", "--config"], &dir.join("node.toml"), &dir.join("node.log"));
     until("the node to live", || async { http_get(admin, "/livez", None).await }).await.unwrap();
     let (code, why) = http_get(admin, "/readyz", None).await.unwrap();
