@@ -17,6 +17,7 @@
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
 mod change;
+mod declare;
 mod index;
 mod node;
 mod rollout;
@@ -32,7 +33,9 @@ use sinew_api::control::{Register, Report};
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
+use crate::declared::Declared;
 use crate::registration::{Mistake, Registration};
+use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
 
@@ -61,6 +64,11 @@ pub struct Mesh {
     index: Index,
     settling: Settling,
     sessions: u64,
+    declared: Declared,
+    /// Nodes for which something was declared that were not registered then, until they are.
+    awaited: BTreeMap<NodeName, Revision>,
+    /// A declaration on its way to the disk.
+    holding: Option<Holding>,
 }
 
 /// How far the mesh has come back after a restart.
@@ -109,7 +117,18 @@ impl Mesh {
     ) -> Self {
         let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
         let (nodes, index) = (BTreeMap::new(), Index::default());
-        Self { default, revision, grants, nodes, index, settling, sessions: 0 }
+        Self {
+            default,
+            revision,
+            grants,
+            nodes,
+            index,
+            settling,
+            sessions: 0,
+            declared: Declared::default(),
+            awaited: BTreeMap::new(),
+            holding: None,
+        }
     }
 
     /// The state's number.
@@ -130,7 +149,7 @@ impl Mesh {
         self.settling == Settling::Done
     }
 
-    /// What every node is granted, for whoever keeps it.
+    /// What every node is granted by its token, for whoever keeps it.
     #[must_use]
     pub fn grants(&self) -> &BTreeMap<NodeName, BTreeSet<ServiceName>> {
         &self.grants
@@ -142,21 +161,17 @@ impl Mesh {
         self.grants.len() < MAX_NODES || self.grants.contains_key(node)
     }
 
-    /// Grants services to a node, in place of what it had. A registration that asks for more than that
+    /// Grants services to a node by a token, in place of those of the token before; what is declared goes
+    /// first. A registration that asks for more than that
     /// is dropped at once, and its session told at its next turn.
     pub fn grant(&mut self, node: &NodeName, services: BTreeSet<ServiceName>) {
-        if self.grants.get(node) == Some(&services) {
-            return;
-        }
-        if let Some(registered) = self.nodes.get(node) {
-            if registered.registration.ungranted(node, &services).is_empty() {
-                let concerned = self.index.around(node, &registered.registration);
-                self.on_change(concerned);
-            } else {
-                self.remove(node);
-            }
-        }
+        let before = self.grants_of(node).cloned();
         self.grants.insert(node.clone(), services);
+        let concerned = self.regranted(node, before.as_ref());
+        if !concerned.is_empty() {
+            self.on_change(concerned);
+            self.check_invariants();
+        }
     }
 
     /// Takes a registration from a new session that speaks from `session_ip`. The node's older session,
@@ -171,15 +186,19 @@ impl Mesh {
         register: Register,
         session_ip: IpAddr,
     ) -> Result<Registered, Vec<Mistake>> {
-        let granted = self.grants.get(name).cloned().unwrap_or_default();
+        let granted = self.grants_of(name).cloned().unwrap_or_default();
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
         let have = register.have;
         let registration = Registration::check(register, name, &granted, session_ip)?;
+        let registration = registration.declared(self.declared.node(name));
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
         let supersedes =
             self.insert(name, Node::new(session, registration, version, certificate_expiry), have);
+        if let Some(awaited) = self.awaited.remove(name) {
+            self.concern(name, awaited);
+        }
         if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
             self.settling = Settling::Done;
         } else if self.settling == Settling::Waiting {

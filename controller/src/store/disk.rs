@@ -44,6 +44,9 @@ enum Request {
 }
 
 impl DiskStore {
+    /// The name of its file in the state directory.
+    pub const FILE: &'static str = "store.redb";
+
     /// Opens the file, or makes it (0600), its directory included (0700). `start` must run what it is given on
     /// a thread that may wait for the disk.
     ///

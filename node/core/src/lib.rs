@@ -38,7 +38,7 @@ pub use backoff::Backoff;
 pub use balance::Load;
 pub use breaker::{Breaker, BreakerState};
 pub use choose::{Candidate, Unavailable, choose, choose_by};
-pub use config::{Config, ConfigErrors, ListenConfig, ServeConfig};
+pub use config::{Config, ListenConfig, ServeConfig};
 pub use mechanisms::{Mechanism, Mechanisms};
 pub use outcome::Outcome;
 pub use overlay::Overlay;

@@ -1,5 +1,6 @@
 //! Reading one table: known keys as typed values with their places, everything else as mistakes.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -25,6 +26,7 @@ pub struct Table<'t> {
     /// None: it was not written.
     entries: Option<&'t DeTable<'t>>,
     mistakes: &'t Mistakes,
+    flawed: Cell<bool>,
 }
 
 impl<'t> Table<'t> {
@@ -35,7 +37,7 @@ impl<'t> Table<'t> {
         mistakes: &'t Mistakes,
     ) -> Self {
         let (title, name) = (title.to_owned(), String::new());
-        Self { title, name, keys: &[], span, entries: Some(entries), mistakes }
+        Self { title, name, keys: &[], span, entries: Some(entries), mistakes, flawed: Cell::new(false) }
     }
 
     /// This table with the keys that it may have; each other key in it is a mistake.
@@ -66,7 +68,14 @@ impl<'t> Table<'t> {
 
     /// Adds a mistake that was found by comparing values.
     pub fn mistake(&self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        self.flawed.set(true);
         self.mistakes.add(span, message, help);
+    }
+
+    /// Whether a mistake was found in it so far, so that what it says may be less than what it means.
+    #[must_use]
+    pub fn is_flawed(&self) -> bool {
+        self.flawed.get()
     }
 
     /// The value of `key`, whatever it is.
@@ -136,8 +145,7 @@ impl<'t> Table<'t> {
         for (name, value) in entries.iter().take(limit) {
             if let Err(error) = rule(name.get_ref()) {
                 self.mistake(name.span(), format!("`{key}`: {error}"), self.example(key));
-            }
-            if let Some(text) = self.text_of(key, expected, value, &rule) {
+            } else if let Some(text) = self.text_of(key, expected, value, &rule) {
                 texts.insert(name.get_ref().to_string(), text.into_inner());
             }
         }
@@ -228,6 +236,7 @@ impl<'t> Table<'t> {
             span: 0..0,
             entries: None,
             mistakes: self.mistakes,
+            flawed: Cell::new(false),
         })
     }
 
@@ -298,7 +307,15 @@ impl<'t> Table<'t> {
     fn as_table(&self, title: String, name: String, value: &'t Spanned<DeValue<'t>>) -> Option<Table<'t>> {
         let DeValue::Table(entries) = value.get_ref() else { return None };
         let (span, entries) = (value.span(), Some(entries));
-        Some(Table { title, name, keys: &[], span, entries, mistakes: self.mistakes })
+        Some(Table {
+            title,
+            name,
+            keys: &[],
+            span,
+            entries,
+            mistakes: self.mistakes,
+            flawed: Cell::new(false),
+        })
     }
 
     /// A value that belongs to `key`, parsed from text; `expected` is what `key` as a whole must be.

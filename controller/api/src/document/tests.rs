@@ -63,6 +63,24 @@ fn mistakes_survive_the_way_through_json() {
 }
 
 #[test]
+fn the_report_for_a_terminal_shows_each_line_and_its_remedy() {
+    let text = "[[thing]]\nname = \"x\"\ncount = 70000\nshaer = 1\n";
+    let error = read("f.toml", text, FILE_MAX, FILE, |file| {
+        file.tables("thing", THING).iter().for_each(|thing| drop(thing.whole("count", 1_u8..=9)));
+        Some(())
+    });
+
+    let mut shown = String::new();
+    miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none())
+        .render_report(&mut shown, &*error.expect_err("has mistakes").into_report())
+        .expect("renders");
+
+    for part in ["f.toml has 2 mistakes", "f.toml:3:9", "count = 70000", "did you mean `share`?"] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+}
+
+#[test]
 fn the_nearest_word_is_at_most_two_slips_away() {
     assert_eq!(nearest("zoen", ["zone", "zones", "name"]), Some("zone"));
     assert_eq!(nearest("quite-another", ["zone", "name"]), None);

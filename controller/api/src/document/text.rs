@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::snapshot::DefaultPolicy;
 use crate::sockets::is_dialable;
 
 /// The longest key or value of a label: every caller's snapshot carries them.
@@ -51,6 +52,18 @@ pub fn ip(text: &str) -> Result<IpAddr, String> {
         Ok(socket) => format!("`{text}` has a port; write only `{}`", socket.ip()),
         Err(_) => format!("`{}` is not an IP address", text.escape_debug()),
     })
+}
+
+/// The answer to a call that no rule decides.
+///
+/// # Errors
+/// It is another word.
+pub fn policy(text: &str) -> Result<DefaultPolicy, String> {
+    match text {
+        "allow" => Ok(DefaultPolicy::Allow),
+        "deny" => Ok(DefaultPolicy::Deny),
+        _ => Err(format!("`{}` is neither `allow` nor `deny`", text.escape_debug())),
+    }
 }
 
 /// A key or a value of a label.

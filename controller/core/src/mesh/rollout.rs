@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use sinew_api::apply::{self, LagReason, Laggard};
 use sinew_api::control::{FarewellReason, REJECT_BASE, Reject};
+use sinew_api::status::API_VERSION;
 use sinew_api::{Delta, Snapshot, delta};
 use sinew_transport_core::ids::{NodeName, Revision};
 
-use super::node::Presence;
+use super::node::{Node, Presence};
 use super::{Mesh, SessionId};
 
 /// What a session should do next.
@@ -97,17 +99,37 @@ impl Rollout {
 }
 
 impl Mesh {
+    /// How far a revision has got: the nodes that it concerns and that have not acknowledged it.
+    #[must_use]
+    pub fn rollout(&self, revision: Revision) -> apply::Rollout {
+        let concerned = || self.nodes.iter().filter(|(_, node)| node.concerned >= revision);
+        let awaited = || self.awaited.iter().filter(|(_, since)| **since == revision);
+        let late = concerned().filter(|(_, node)| node.acknowledged < revision);
+        let late = late.map(|(name, node)| laggard(name, node, revision));
+        let away = awaited().map(|(name, _)| Laggard {
+            node: name.clone(),
+            why: LagReason::Away,
+            detail: "it has not registered; is its agent running?".to_owned(),
+        });
+        apply::Rollout {
+            api_version: API_VERSION.to_owned(),
+            revision,
+            concerned: concerned().count() + awaited().count(),
+            laggards: late.chain(away).collect(),
+        }
+    }
+
     /// What this session should do next.
     #[must_use]
     pub fn poll_turn(&mut self, name: &NodeName, session: SessionId) -> Turn {
-        let settled = self.is_settled();
+        let may_push = self.is_settled() && self.holding.is_none();
         let Some(node) = self.nodes.get(name) else {
             return Turn::Leave(FarewellReason::NotGranted);
         };
         if node.presence != Presence::Here(session) {
             return Turn::Leave(FarewellReason::Superseded);
         }
-        if !settled || !node.rollout.is_due(node.concerned) {
+        if !may_push || !node.rollout.is_due(node.concerned) {
             return Turn::Rest;
         }
         let Some(snapshot) = self.snapshot(name) else { return Turn::Rest };
@@ -141,6 +163,21 @@ impl Mesh {
         }
         pushed
     }
+}
+
+fn laggard(name: &NodeName, node: &Node, revision: Revision) -> Laggard {
+    let refused = node.rejected.as_ref().filter(|rejected| rejected.revision >= revision);
+    let (why, detail) = match (refused, node.session()) {
+        (Some(rejected), _) => (
+            LagReason::Rejected,
+            format!("it refused revision {revision}: {}: {}", rejected.name, rejected.reason),
+        ),
+        (None, None) => {
+            (LagReason::Away, "its session was lost; is it running, and can it reach us?".to_owned())
+        }
+        (None, Some(_)) => (LagReason::Busy, "it has not answered yet".to_owned()),
+    };
+    Laggard { node: name.clone(), why, detail }
 }
 
 #[cfg(test)]

@@ -294,21 +294,6 @@ fn very_many_mistakes_are_cut_short_and_counted() {
 }
 
 #[test]
-fn the_report_for_a_terminal_shows_each_line_and_its_remedy() {
-    let errors = Config::parse("node.toml", &with("shards = 70000\nzoen = \"a\"\n")).expect_err("mistakes");
-    let report = errors.into_report();
-
-    let mut shown = String::new();
-    miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none())
-        .render_report(&mut shown, &*report)
-        .expect("renders");
-
-    for part in ["node.toml has 2 mistakes", "node.toml:3:10", "shards = 70000", "did you mean `zone`?"] {
-        assert!(shown.contains(part), "{part} in\n{shown}");
-    }
-}
-
-#[test]
 fn a_file_that_is_too_deep_or_too_long_is_refused() {
     for bracket in ["[", "{a="] {
         let deep = with(&format!("zone = {}", bracket.repeat(200_000)));
@@ -323,8 +308,8 @@ proptest! {
     fn no_text_makes_it_panic_and_every_place_lies_in_the_text(text in "(?s).{0,300}") {
         if let Err(errors) = Config::parse("node.toml", &text) {
             let lines = text.matches('\n').count() + 1;
-            prop_assert!(!errors.mistakes().is_empty());
-            prop_assert!(errors.mistakes().iter().all(|m| (1..=lines).contains(&m.line) && m.column >= 1));
+            prop_assert!(errors.mistakes().len() > 0);
+            prop_assert!(errors.mistakes().all(|m| (1..=lines).contains(&m.line) && m.column >= 1));
         }
     }
 
