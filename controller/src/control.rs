@@ -14,6 +14,7 @@ use sinew_api::control::{
     Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Renew, Renewed, Report,
     SnapshotChunk, Welcome,
 };
+use sinew_api::hosting::Serving;
 use sinew_controller_core::{Mistake, Push, SessionEnd, Turn};
 use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
 use sinew_transport_core::ids::NodeName;
@@ -260,6 +261,11 @@ async fn hear(
                     let _ = answer.send(renewals.answer(hub, attendance.node(), &renew)).await;
                     Ok(())
                 }
+                Err(malformed) => Err(malformed),
+            },
+            Serving::KIND => match frame.decode::<Serving>().map(|serving| attendance.serving(serving)) {
+                Ok(Err(mistakes)) => return refused(&mistakes),
+                Ok(Ok(())) => Ok(()),
                 Err(malformed) => Err(malformed),
             },
             _ if frame.skippable() => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sinew_api::control::{Register, Report};
+use sinew_api::hosting::Serving;
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
 use sinew_controller_core::{
@@ -288,6 +289,11 @@ impl Attendance {
             // Whoever keeps the time must look at the clock again.
             self.hub.changed.send_replace(());
         }
+    }
+
+    /// Takes the node's word about what it hosts, and wakes whoever must hear of it.
+    pub(crate) fn serving(&self, serving: Serving) -> Result<(), Vec<Mistake>> {
+        self.hub.change(|mesh| mesh.on_serving(&self.node, self.session, serving)).map(|_| ())
     }
 
     /// Tells how the session ended.

@@ -3,14 +3,14 @@
 //! Traffic never waits for it. While no controller answers, the node goes on with what it has.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sinew_api::control::{
     Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, REJECT_BASE, Register, Reject,
     Renewed, Report, SnapshotChunk, Welcome,
 };
-use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
+use sinew_api::hosting::Serving;
 use sinew_api::{Delta, Snapshot, delta};
 use sinew_node_core::{Backoff, Reporter};
 use sinew_transport::peers::Peer;
@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::Telling;
 use crate::plane::Plane;
 use crate::reach::{Controllers, Opened};
 use crate::renewal::Renewal;
@@ -50,8 +51,6 @@ pub(crate) struct Control {
     /// Where this node's shards listen.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) refusals: Arc<Refusals>,
-    /// The snapshot in use, as the controller made it: what differences start from.
-    pub(crate) held: Mutex<Snapshot>,
 }
 
 /// Why a session ended.
@@ -176,7 +175,8 @@ impl Control {
     ) -> SessionOver {
         let Opened { session, controller, until } = opened;
         let Session { mut sender, mut receiver, .. } = session;
-        if let Err(over) = sender.send(&self.registration()).await {
+        let mut telling = Telling::new(&self.plane.hosting);
+        if let Err(over) = sender.send(&self.registration(telling.whole())).await {
             return over.into();
         }
         // Reading is not cancel-safe: it has a loop of its own.
@@ -225,6 +225,7 @@ impl Control {
                         _ if frame.skippable() => {}
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
+                    serving = telling.changed() => sender.send(&serving).await?,
                     _ = reports.tick() => sender.send(&self.report(&mut reporter)).await?,
                     () = renewal.due() => if let Some(renew) = renewal.handle_due() {
                         sender.send(&renew).await?;
@@ -242,24 +243,15 @@ impl Control {
         }
     }
 
-    fn registration(&self) -> Register {
+    fn registration(&self, serving: Serving) -> Register {
         let config = &self.plane.config;
         Register {
             version: env!("CARGO_PKG_VERSION").into(),
             boot: self.boot,
             addresses: self.addresses.clone(),
             zone: config.zone.clone(),
-            serves: (0_u16..)
-                .zip(&config.serves)
-                .map(|(slot, serve)| Serve {
-                    service: serve.service.clone(),
-                    slot,
-                    labels: serve.labels.clone(),
-                    capacity: CAPACITY_DEFAULT,
-                    health: Health::Up,
-                })
-                .collect(),
-            serving: 0,
+            serving: serving.version,
+            serves: serving.changes.into_iter().filter_map(|(_, serve)| serve).collect(),
             listens: config
                 .listens
                 .iter()
@@ -273,7 +265,7 @@ impl Control {
 
     /// Takes a difference into use, or says why not.
     async fn take(&self, delta: Delta, sender: &mut FrameSender) -> Result<(), SessionError> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = self.plane.held().unwrap_or_default();
         let revision = delta.to;
         match delta::apply(&held, delta) {
             Ok(snapshot) => self.apply(snapshot, sender).await,
@@ -287,9 +279,8 @@ impl Control {
     /// Takes a snapshot into use, or says why not.
     async fn apply(&self, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
         let revision = snapshot.revision;
-        match self.plane.apply(snapshot.clone()) {
+        match self.plane.apply(snapshot) {
             Ok(revision) => {
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
                 tracing::debug!(%revision, "snapshot in use");
                 sender.send(&Ack { revision }).await
             }

@@ -25,6 +25,7 @@ mod index;
 mod node;
 mod rollout;
 mod runs;
+mod serving;
 mod status;
 mod view;
 mod weigh;

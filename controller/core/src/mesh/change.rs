@@ -132,7 +132,7 @@ impl Mesh {
 }
 
 /// What callers see of a node's endpoints.
-fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels, u32)> {
+pub(super) fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels, u32)> {
     let up = registration.serves().iter().filter(|(_, hosted)| hosted.health == Health::Up);
     up.map(|(slot, hosted)| (&hosted.service, *slot, &hosted.labels, hosted.capacity)).collect()
 }
