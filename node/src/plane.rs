@@ -135,10 +135,12 @@ impl Plane {
     pub(crate) fn apply(&self, snapshot: Snapshot) -> Result<Revision, Rejected> {
         let revision = snapshot.revision;
         let mut known = self.known();
-        let view = match self.compile(&known.overlay, &snapshot) {
-            Ok(view) => view,
-            // Should what was told be too much for it, the snapshot alone decides.
-            Err(_) => View::compile(&self.me, snapshot.clone(), Some(&self.view()))?,
+        // Alone first: what is wrong with it must not be hidden by what was told.
+        let alone = View::compile(&self.me, snapshot.clone(), Some(&self.view()))?;
+        let view = match self.lay(&known.overlay, &snapshot) {
+            laid if laid == snapshot => alone,
+            // Should what was told be too much for it, the snapshot decides.
+            laid => View::compile(&self.me, laid, Some(&self.view())).unwrap_or(alone),
         };
         let (assigned, granted) = (snapshot.assigned.clone(), view.granted.clone());
         self.swap(view, &snapshot);
@@ -170,7 +172,7 @@ impl Plane {
     pub(crate) fn refresh(&self) {
         let known = self.known();
         let Some(snapshot) = &known.snapshot else { return };
-        match self.compile(&known.overlay, snapshot) {
+        match View::compile(&self.me, self.lay(&known.overlay, snapshot), Some(&self.view())) {
             Ok(view) => self.swap(view, snapshot),
             Err(rejected) => {
                 tracing::warn!(%rejected, "what peers told is left out; the view before stays in use");
@@ -178,9 +180,9 @@ impl Plane {
         }
     }
 
-    fn compile(&self, overlay: &Overlay, snapshot: &Snapshot) -> Result<View, Rejected> {
+    fn lay(&self, overlay: &Overlay, snapshot: &Snapshot) -> Snapshot {
         let (_, own) = self.hosting.serves();
-        View::compile(&self.me, overlay.over(snapshot, (&self.me, &own)), Some(&self.view()))
+        overlay.over(snapshot, (&self.me, &own))
     }
 
     /// Puts a view into use. A peer that hosts what is called here, or may do so soon, is dialled.

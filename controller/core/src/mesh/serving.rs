@@ -25,7 +25,7 @@ impl Mesh {
         session: SessionId,
         serving: Serving,
     ) -> Result<bool, Vec<Mistake>> {
-        let granted = self.grants.get(name).cloned().unwrap_or_default();
+        let granted = self.grants_of(name).cloned().unwrap_or_default();
         let Some(node) = self.here(name, session) else { return Ok(false) };
         if serving.version <= node.registration.version() {
             return Ok(false);
