@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access::AccessLog;
 use crate::hosting::Hosting;
+use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::tells::Heard;
 
@@ -77,6 +78,8 @@ pub(crate) struct Plane {
     pub(crate) active: Vec<AtomicU32>,
     /// What stands behind this node.
     pub(crate) hosting: Arc<Hosting>,
+    /// The listeners that the operator declared.
+    pub(crate) listeners: Listeners,
     /// To [`crate::tells::follow`].
     pub(crate) heard: mpsc::Sender<Heard>,
     /// Held while a view is made of it.
@@ -99,7 +102,8 @@ impl Plane {
         Self {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            hosting: Arc::new(Hosting::new(&config.serves, &runtime, clock)),
+            listeners: Listeners::default(),
+            hosting: Arc::new(Hosting::new(&config.serves, &runtime, &metrics, clock)),
             config,
             runtime,
             clock,
@@ -143,6 +147,7 @@ impl Plane {
             laid => View::compile(&self.me, laid, Some(&self.view())).unwrap_or(alone),
         };
         let (assigned, granted) = (snapshot.assigned.clone(), view.granted.clone());
+        self.listeners.want(&snapshot.listeners);
         self.swap(view, &snapshot);
         known.snapshot = Some(Arc::new(snapshot));
         drop(known);
