@@ -3,8 +3,8 @@
 //! The view is swapped as a whole; a connection keeps the one that it began with.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
@@ -13,6 +13,7 @@ use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::access::AccessLog;
 use crate::metrics::Metrics;
@@ -75,6 +76,8 @@ pub(crate) struct Plane {
     pub(crate) served: Vec<AtomicU32>,
     routes: ArcSwap<Routes>,
     revision: watch::Sender<Option<Revision>>,
+    /// When the first snapshot came into use.
+    begun: OnceLock<Instant>,
 }
 
 impl Plane {
@@ -97,6 +100,7 @@ impl Plane {
             access,
             routes: ArcSwap::from_pointee(Routes::new(Arc::new(View::empty()), &peers)),
             revision: watch::Sender::new(None),
+            begun: OnceLock::new(),
             peers,
         }
     }
@@ -116,6 +120,11 @@ impl Plane {
         self.revision.subscribe()
     }
 
+    /// When the first snapshot came into use; none before.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.begun.get().copied()
+    }
+
     /// Takes a snapshot into use: checked, compiled, one swap.
     ///
     /// # Errors
@@ -132,6 +141,7 @@ impl Plane {
         });
         self.peers.set(revision, targets);
         self.routes.store(Arc::new(Routes::new(Arc::new(view), &self.peers)));
+        self.begun.get_or_init(Instant::now);
         self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
         self.revision.send_replace(Some(revision));
         Ok(revision)
