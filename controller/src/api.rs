@@ -102,11 +102,11 @@ async fn create_token(
     body: Result<Json<NewToken>, JsonRejection>,
 ) -> Result<(StatusCode, Json<CreatedToken>), Response> {
     let Json(new) = body.map_err(|e| problem(e.status(), &format!("creating a token: {}", e.body_text())))?;
-    let created = api.hub.create_token(new).map_err(|error| {
+    let created = api.hub.create_token(new).await.map_err(|error| {
         let status = match &error {
             NoToken::Create(CreateError::Refused(TokenError::TooMany)) => StatusCode::TOO_MANY_REQUESTS,
             NoToken::Create(CreateError::Refused(_)) | NoToken::TooLong => StatusCode::BAD_REQUEST,
-            NoToken::Create(CreateError::State(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            NoToken::Create(CreateError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             NoToken::Full(_) => StatusCode::CONFLICT,
         };
         problem(status, &format!("creating a token: {error}"))
@@ -127,7 +127,7 @@ async fn ready(State(api): State<Api>) -> &'static str {
 /// `GET /metrics`: OpenMetrics text.
 async fn metrics(State(api): State<Api>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    api.hub.measure();
+    api.hub.measure().await;
     for (reason, count) in api.sessions.refused() {
         Metrics::set_reason(&api.hub.metrics.refused, reason, count);
     }

@@ -1,7 +1,7 @@
 //! The story of one control session.
 //!
-//! `Register` → `Welcome` → a snapshot now and after every change that concerns the node → `Ack` or
-//! `Reject`, and a `Report` now and then → a `Farewell`, when it is us who end it. What a session says
+//! `Register` → `Welcome` → a snapshot, and after every change that concerns the node the difference → `Ack`
+//! or `Reject` to each, and a `Report` now and then → a `Farewell`, when it is us who end it. What a session says
 //! next is asked from the mesh at that moment, so that the newest snapshot wins and a slow node holds up
 //! nobody but itself.
 
@@ -13,15 +13,15 @@ use sinew_api::Snapshot;
 use sinew_api::control::{
     Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Report, SnapshotChunk, Welcome,
 };
-use sinew_controller_core::{Mistake, SessionEnd, Turn};
+use sinew_controller_core::{Mistake, Push, SessionEnd, Turn};
 use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::wire::{self, Malformed, Message};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::{Attendance, Hub};
+use crate::hub::{Attendance, Hub, sleep_until};
 use crate::metrics::Metrics;
 
 /// How long a node may take to register. It has everything it says at hand.
@@ -29,13 +29,15 @@ const REGISTER_TIME: Duration = Duration::from_secs(5);
 /// How long changes are collected before a push: when many nodes come at once, each hears of the others
 /// in a few snapshots instead of one for each.
 const DEBOUNCE: Duration = Duration::from_millis(10);
-/// How long one snapshot may take to be taken by the node. 8 MiB in half a minute is 2 Mbit/s; who is
-/// slower than that is not reading.
+/// How long a push may take until the node has answered. 8 MiB in half a minute is 2 Mbit/s; who is slower
+/// than that is not reading.
 const PUSH_TIME: Duration = Duration::from_secs(30);
 /// How long a farewell may take.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// How long after the end of its stream a connection may take to say whether it was closed or lost.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// What the log says of a node that does not answer.
+const NOT_TAKEN: &str = "it did not take its snapshot";
 /// How many mistakes a farewell names; an operator corrects a few at a time.
 const MISTAKES_TOLD: usize = 20;
 
@@ -94,9 +96,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, session: Session, node: NodeName, stop:
     let Session { mut sender, mut receiver, .. } = session;
     let ending = match registered(&hub, &mut receiver, &node, remote, &closer).await {
         Ok(attendance) => {
+            let answered = Notify::new();
             let ending = tokio::select! {
-                ending = tell(&hub, &mut sender, &attendance) => ending,
-                ending = hear(&hub, &mut receiver, &attendance, &closer) => ending,
+                ending = tell(&hub, &mut sender, &attendance, &answered) => ending,
+                ending = hear(&hub, &mut receiver, &attendance, &closer, &answered) => ending,
                 () = stop.cancelled() => {
                     Ending::Left(FarewellReason::Stopping, "the controller stops; come back later".to_owned())
                 }
@@ -134,11 +137,12 @@ async fn registered(
     Ok(attendance)
 }
 
-/// What the node is told: welcome, then its snapshot of every moment at which it can take one. Ends when
-/// the session must.
-async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance) -> Ending {
+/// What the node is told: welcome, then what it needs to know at every moment at which it can take it. Ends
+/// when the session must.
+async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance, answered: &Notify) -> Ending {
     let mut changed = hub.watch();
-    let mut sent = None;
+    // By when the push that is on its way must be answered.
+    let mut deadline = None;
     let welcome = Welcome {
         controller: hub.answerer().controller.clone(),
         version: hub.answerer().version.clone(),
@@ -149,19 +153,24 @@ async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance) -> E
         return Ending::Lost(error.to_string());
     }
     loop {
-        match attendance.poll_turn(sent) {
+        match attendance.poll_turn() {
             Turn::Rest => {}
-            Turn::Push(snapshot) => {
-                sent = Some(snapshot.revision);
-                match timeout(PUSH_TIME, push(&hub.metrics, sender, &snapshot)).await {
+            Turn::Push(push) => {
+                let until = Instant::now() + PUSH_TIME;
+                deadline = Some(until);
+                match timeout_at(until, send(&hub.metrics, sender, &push)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Ending::Lost(error.to_string()),
-                    Err(_) => return Ending::TooSlow("it did not take its snapshot"),
+                    Err(_) => return Ending::TooSlow(NOT_TAKEN),
                 }
             }
             Turn::Leave(reason) => return Ending::Left(reason, detail(reason).to_owned()),
         }
-        next_change(&mut changed).await;
+        tokio::select! {
+            () = next_change(&mut changed) => {}
+            () = answered.notified() => deadline = None,
+            () = sleep_until(deadline) => return Ending::TooSlow(NOT_TAKEN),
+        }
     }
 }
 
@@ -171,6 +180,7 @@ async fn hear(
     receiver: &mut FrameReceiver,
     attendance: &Attendance,
     closer: &SessionCloser,
+    answered: &Notify,
 ) -> Ending {
     loop {
         let frame = match receiver.next().await {
@@ -180,15 +190,22 @@ async fn hear(
         let heard = match frame.kind() {
             Ack::KIND => frame.decode().map(|ack: Ack| {
                 hub.metrics.acks.inc();
-                attendance.note(|mesh, node, session| mesh.on_ack(node, session, ack.revision));
+                if attendance.note(|mesh, node, session| mesh.on_ack(node, session, ack.revision)) {
+                    hub.on_answer();
+                    answered.notify_one();
+                }
             }),
             Reject::KIND => frame.decode().map(|reject: Reject| {
                 hub.metrics.rejects.inc();
-                attendance.note(|mesh, node, session| {
+                let taken = attendance.note(|mesh, node, session| {
                     let (revision, name, reason) = (reject.revision, &reject.name, &reject.reason);
                     tracing::warn!(%node, %revision, name, reason, "node refused its snapshot");
                     mesh.on_reject(node, session, reject)
                 });
+                if taken {
+                    hub.on_answer();
+                    answered.notify_one();
+                }
             }),
             Report::KIND => frame.decode().map(|report: Report| {
                 attendance.note(|mesh, node, session| mesh.on_report(node, session, report));
@@ -205,8 +222,24 @@ async fn hear(
     }
 }
 
+/// Sends the difference, or the whole when that is not known or would be no smaller than a chunk of it.
+async fn send(metrics: &Metrics, sender: &mut FrameSender, push: &Push) -> Result<(), SessionError> {
+    match push.delta.as_ref().map(|delta| (delta, wire::encode_part(delta).len())) {
+        Some((delta, len)) if len <= CHUNK_LEN => {
+            sender.send(delta).await?;
+            metrics.pushed("delta", len);
+            Ok(())
+        }
+        _ => send_whole(metrics, sender, &push.snapshot).await,
+    }
+}
+
 /// Sends a snapshot whole, in as many chunks as it takes.
-async fn push(metrics: &Metrics, sender: &mut FrameSender, snapshot: &Snapshot) -> Result<(), SessionError> {
+async fn send_whole(
+    metrics: &Metrics,
+    sender: &mut FrameSender,
+    snapshot: &Snapshot,
+) -> Result<(), SessionError> {
     let bytes = wire::encode_part(snapshot);
     let count = u32::try_from(bytes.len().div_ceil(CHUNK_LEN)).unwrap_or(u32::MAX);
     if count > MAX_CHUNKS {
@@ -219,8 +252,7 @@ async fn push(metrics: &Metrics, sender: &mut FrameSender, snapshot: &Snapshot) 
         let bytes = bytes.to_vec();
         sender.send(&SnapshotChunk { revision: snapshot.revision, index, count, bytes }).await?;
     }
-    metrics.pushes.inc();
-    metrics.pushed_bytes.inc_by(bytes.len() as u64);
+    metrics.pushed("whole", bytes.len());
     Ok(())
 }
 

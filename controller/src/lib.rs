@@ -8,6 +8,7 @@
 //! - `authority`: the CA of the trust domain. `ledger`: tokens and grants, on disk before they count.
 //! - `accept` → `join` | `control`: what arrives on the UDP socket, and the story of each.
 //! - `api`: the HTTP side, for people and programs with the admin token.
+//! - [`store`]: what must not be forgotten, as etcd would keep it.
 //! - `hub`: what all of these share. `metrics`: what they count.
 //!
 //! Nothing here is in the way of traffic: agents go on with their last snapshot when this process is gone.
@@ -24,6 +25,7 @@ mod join;
 mod ledger;
 mod metrics;
 mod run;
+pub mod store;
 
 pub use authority::AuthorityError;
 pub use config::Config;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sinew_controller_core::{Answerer, Mesh};
+use sinew_controller_core::{Answerer, Declared, Mesh};
 use sinew_transport::runtime::{Access, Runtime};
 use sinew_transport::session::{BindError, SessionListener};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use crate::credential::{admin_token, reset_keys};
 use crate::files::{StateDir, StateError};
 use crate::hub::{Hub, Parts};
 use crate::ledger::Ledger;
+use crate::store::{Store, StoreError};
 
 /// Why a controller can't run.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum RunError {
     /// The state directory can't be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The sockets for sessions can't be had.
     #[error(transparent)]
     Sessions(#[from] BindError),
@@ -62,16 +66,21 @@ impl Ports {
     pub const FILE: &'static str = "ports.json";
 }
 
-/// Runs a controller until `stop`: opens its state, binds its sockets, says where it listens, and serves
+/// Runs a controller on a store until `stop`: opens its state, binds its sockets, says where it listens, and serves
 /// sessions and the API; then says farewell and returns.
 ///
 /// # Errors
 /// [`RunError`] when it can't begin, or can't go on.
-pub async fn run(config: Config, runtime: Arc<dyn Runtime>, stop: CancellationToken) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    runtime: Arc<dyn Runtime>,
+    store: Arc<dyn Store>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let state = StateDir::new(&config.state, &runtime);
     let authority = Authority::open(&state, &config.trust_domain, runtime.wall_now())?;
     let admin_token = admin_token(&state)?;
-    let ledger = Ledger::open(&state)?;
+    let ledger = Ledger::open(store).await?;
     let credentials = authority.issue_controller(&state, &config.name, runtime.wall_now())?;
 
     let sessions =
@@ -81,7 +90,8 @@ pub async fn run(config: Config, runtime: Arc<dyn Runtime>, stop: CancellationTo
     let ports = Ports { control: sessions.local_addr(), api: api.address() };
 
     let started = Instant::now();
-    let mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
+    let mut mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
+    mesh.declare(Declared::new(ledger.resources()));
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
             trust_domain: authority.trust_domain().clone(),

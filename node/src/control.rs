@@ -3,15 +3,15 @@
 //! Traffic never waits for it. While no controller answers, the node goes on with what it has.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sinew_api::Snapshot;
 use sinew_api::control::{
-    Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, Register, Reject, Report,
-    SnapshotChunk, Welcome,
+    Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, REJECT_BASE, Register, Reject,
+    Report, SnapshotChunk, Welcome,
 };
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
+use sinew_api::{Delta, Snapshot, delta};
 use sinew_node_core::Backoff;
 use sinew_transport::session::{FrameSender, Session, SessionError, dial_control};
 use sinew_transport::verify::Refusals;
@@ -42,6 +42,8 @@ pub(crate) struct Control {
     /// Where this node's shards listen.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) refusals: Arc<Refusals>,
+    /// The snapshot in use, as the controller made it: what differences start from.
+    pub(crate) held: Mutex<Snapshot>,
 }
 
 /// Why a session ended.
@@ -147,6 +149,7 @@ impl Control {
                                 self.apply(snapshot, &mut sender).await?;
                             }
                         }
+                        Delta::KIND => self.take(frame.decode()?, &mut sender).await?,
                         Farewell::KIND => {
                             let Farewell { reason, detail } = frame.decode()?;
                             return Err(SessionOver::Farewell { reason, detail });
@@ -193,16 +196,30 @@ impl Control {
                 .map(|listen| Listen { service: listen.service.clone(), source: listen.source.clone() })
                 .collect(),
             certificate_expiry: self.identity.credentials.expiry(),
-            have: None,
+            have: *self.plane.revision().borrow(),
             ext: vec![],
+        }
+    }
+
+    /// Takes a difference into use, or says why not.
+    async fn take(&self, delta: Delta, sender: &mut FrameSender) -> Result<(), SessionError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let revision = delta.to;
+        match delta::apply(&held, delta) {
+            Ok(snapshot) => self.apply(snapshot, sender).await,
+            Err(wrong) => {
+                tracing::warn!(%revision, %wrong, "asking the controller for the whole snapshot");
+                sender.send(&Reject { revision, name: REJECT_BASE.into(), reason: wrong.to_string() }).await
+            }
         }
     }
 
     /// Takes a snapshot into use, or says why not.
     async fn apply(&self, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
         let revision = snapshot.revision;
-        match self.plane.apply(snapshot) {
+        match self.plane.apply(snapshot.clone()) {
             Ok(revision) => {
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
                 tracing::debug!(%revision, "snapshot in use");
                 sender.send(&Ack { revision }).await
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,8 @@ pub async fn run(
     write_ports(&plane, &ports)?;
     tracing::info!(node = %plane.me, data = ?ports.data, admin = ?ports.admin, shards, "node up");
     let addresses = advertised(&plane.config, &bound.data);
-    let control = Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals };
+    let control =
+        Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals, held: Mutex::default() };
     farewells.spawn(control.run(stop.clone()));
 
     let following = Arc::clone(&plane);

@@ -105,6 +105,10 @@ pub struct Ack {
 }
 control!(Ack, 35);
 
+/// The [`Reject::name`] by which a node says that it does not hold what a [`Delta`] starts from: it is sent the
+/// whole.
+pub const REJECT_BASE: &str = "base";
+
 /// Node to controller: the snapshot of this revision was refused; the one before stays in use.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Reject {

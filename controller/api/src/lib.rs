@@ -5,6 +5,7 @@
 //! - [`hosting`]: what stands behind a node, and whether it answers.
 //! - [`snapshot`]: one node's whole configuration; [`delta`]: the difference between two.
 //! - [`status`]: what the controller's HTTP API shows; versioned JSON.
+//! - [`apply`]: what the API takes and answers around resources.
 //! - [`document`]: the reader of every TOML file that people write.
 //! - [`resource`]: what an operator declares, and the difference between two states of it.
 //! - [`secret`]: a text that never shows itself; [`sockets`]: which addresses exclude each other.
@@ -12,6 +13,7 @@
 //! Pure: no socket, no clock. Messages are frames ([`sinew_transport_core::wire`]); kinds 32 to 63 are
 //! control, 64 to 95 join. Shipped payloads are frozen; a change is a new kind.
 
+pub mod apply;
 pub mod control;
 pub mod delta;
 pub mod document;

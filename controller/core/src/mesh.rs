@@ -2,8 +2,9 @@
 //!
 //! **The rule:** every change that a node must hear of makes one revision more and marks exactly the
 //! nodes that it concerns; a change that nobody must hear of (an identical registration, a report) does
-//! neither. A session asks [`Mesh::poll_turn`] after each change and is told to rest, to push the node's
-//! snapshot of this moment, or to leave. So nothing is queued for a slow node, and the newest state wins.
+//! neither. A session asks [`Mesh::poll_turn`] after each change and each answer of its node, and is told
+//! to rest, to push what changed up to this moment, or to leave. So nothing is queued for a slow node, and the
+//! newest state wins.
 //!
 //! **Sessions:** the newest session with one identity wins; the older finds out at its next turn. When a
 //! session is closed its endpoints go at once. When it is lost they stay for [`FORGET_AFTER`], because
@@ -16,8 +17,10 @@
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
 mod change;
+mod declare;
 mod index;
 mod node;
+mod rollout;
 mod status;
 mod view;
 
@@ -25,15 +28,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sinew_api::Snapshot;
-use sinew_api::control::{FarewellReason, Register, Reject, Report};
+use sinew_api::control::{Register, Report};
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
+use crate::declared::Declared;
 use crate::registration::{Mistake, Registration};
+use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
 
+pub use rollout::{Push, Turn};
 pub use status::Answerer;
 
 /// How long the endpoints of a lost session stay. Longer than a controller's restart or a node's
@@ -58,6 +63,11 @@ pub struct Mesh {
     index: Index,
     settling: Settling,
     sessions: u64,
+    declared: Declared,
+    /// Nodes for which something was declared that were not registered then, until they are.
+    awaited: BTreeMap<NodeName, Revision>,
+    /// A declaration on its way to the disk.
+    holding: Option<Holding>,
 }
 
 /// How far the mesh has come back after a restart.
@@ -95,17 +105,6 @@ pub struct Registered {
     pub granted: Vec<ServiceName>,
 }
 
-/// What a session should do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
-    /// Nothing, until something changes.
-    Rest,
-    /// Send this to the node.
-    Push(Snapshot),
-    /// Tell the node why, and end.
-    Leave(FarewellReason),
-}
-
 impl Mesh {
     /// A mesh in which nobody is here yet. `revision` is the last that was ever handed out, `grants` what
     /// earlier runs granted: if there are any, the mesh must settle first.
@@ -117,7 +116,18 @@ impl Mesh {
     ) -> Self {
         let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
         let (nodes, index) = (BTreeMap::new(), Index::default());
-        Self { default, revision, grants, nodes, index, settling, sessions: 0 }
+        Self {
+            default,
+            revision,
+            grants,
+            nodes,
+            index,
+            settling,
+            sessions: 0,
+            declared: Declared::default(),
+            awaited: BTreeMap::new(),
+            holding: None,
+        }
     }
 
     /// The state's number.
@@ -138,7 +148,7 @@ impl Mesh {
         self.settling == Settling::Done
     }
 
-    /// What every node is granted, for whoever keeps it.
+    /// What every node is granted by its token, for whoever keeps it.
     #[must_use]
     pub fn grants(&self) -> &BTreeMap<NodeName, BTreeSet<ServiceName>> {
         &self.grants
@@ -150,21 +160,17 @@ impl Mesh {
         self.grants.len() < MAX_NODES || self.grants.contains_key(node)
     }
 
-    /// Grants services to a node, in place of what it had. A registration that asks for more than that
+    /// Grants services to a node by a token, in place of those of the token before; what is declared goes
+    /// first. A registration that asks for more than that
     /// is dropped at once, and its session told at its next turn.
     pub fn grant(&mut self, node: &NodeName, services: BTreeSet<ServiceName>) {
-        if self.grants.get(node) == Some(&services) {
-            return;
-        }
-        if let Some(registered) = self.nodes.get(node) {
-            if registered.registration.ungranted(node, &services).is_empty() {
-                let concerned = self.index.around(node, &registered.registration);
-                self.on_change(concerned);
-            } else {
-                self.remove(node);
-            }
-        }
+        let before = self.grants_of(node).cloned();
         self.grants.insert(node.clone(), services);
+        let concerned = self.regranted(node, before.as_ref());
+        if !concerned.is_empty() {
+            self.on_change(concerned);
+            self.check_invariants();
+        }
     }
 
     /// Takes a registration from a new session that speaks from `session_ip`. The node's older session,
@@ -179,49 +185,25 @@ impl Mesh {
         register: Register,
         session_ip: IpAddr,
     ) -> Result<Registered, Vec<Mistake>> {
-        let granted = self.grants.get(name).cloned().unwrap_or_default();
+        let granted = self.grants_of(name).cloned().unwrap_or_default();
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
+        let have = register.have;
         let registration = Registration::check(register, name, &granted, session_ip)?;
+        let registration = registration.declared(self.declared.node(name));
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry));
+        let supersedes =
+            self.insert(name, Node::new(session, registration, version, certificate_expiry), have);
+        if let Some(awaited) = self.awaited.remove(name) {
+            self.concern(name, awaited);
+        }
         if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
             self.settling = Settling::Done;
         } else if self.settling == Settling::Waiting {
             self.settling = Settling::Until(now + SETTLE);
         }
         Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
-    }
-
-    /// What this session should do next; `sent` is the revision of the last snapshot that it sent.
-    #[must_use]
-    pub fn poll_turn(&self, name: &NodeName, session: SessionId, sent: Option<Revision>) -> Turn {
-        let Some(node) = self.nodes.get(name) else {
-            return Turn::Leave(FarewellReason::NotGranted);
-        };
-        if node.presence != Presence::Here(session) {
-            return Turn::Leave(FarewellReason::Superseded);
-        }
-        if !self.is_settled() || sent.is_some_and(|sent| sent >= node.concerned) {
-            return Turn::Rest;
-        }
-        self.snapshot(name).map_or(Turn::Rest, Turn::Push)
-    }
-
-    /// Takes a node's word that it uses a snapshot. False when it is nobody's to say: the session is not
-    /// the node's, or there was no such revision.
-    pub fn on_ack(&mut self, name: &NodeName, session: SessionId, revision: Revision) -> bool {
-        let known = self.revision;
-        let node = self.here(name, session).filter(|_| revision <= known);
-        node.map(|node| node.on_ack(revision)).is_some()
-    }
-
-    /// Takes a node's word that it refused a snapshot. False as in [`Mesh::on_ack`].
-    pub fn on_reject(&mut self, name: &NodeName, session: SessionId, reject: Reject) -> bool {
-        let known = self.revision;
-        let node = self.here(name, session).filter(|_| reject.revision <= known);
-        node.map(|node| node.on_reject(reject)).is_some()
     }
 
     /// Takes what a node sees of its links. False when the session is not the node's.

@@ -12,6 +12,8 @@ use sinew_api::hosting::{Health, Serve};
 use sinew_api::snapshot::Labels;
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 
+use crate::declared::DeclaredNode;
+
 /// The most endpoints of one node. With the labels below, a registration stays well under the 1 MiB of
 /// a control frame unless labels are used to their limit, and a node with more should be several nodes.
 pub const MAX_ENDPOINTS: usize = 1000;
@@ -37,6 +39,10 @@ pub struct Registration {
     /// The version of `serves`.
     version: u64,
     listens: BTreeSet<Listener>,
+    /// The zone that an operator declared.
+    declared_zone: Option<Zone>,
+    /// The services of listeners that an operator declared.
+    declared_calls: BTreeSet<ServiceName>,
 }
 
 /// What stands in one slot of a node.
@@ -183,9 +189,24 @@ impl Registration {
             .map(|listen| Listener { service: listen.service, source: listen.source })
             .collect();
         let addresses = register.addresses.into_iter().map(|a| specified(a, session_ip)).collect();
-        let this = Self { addresses, zone: register.zone, serves, version: register.serving, listens };
+        let this = Self {
+            addresses,
+            zone: register.zone,
+            serves,
+            version: register.serving,
+            listens,
+            declared_zone: None,
+            declared_calls: BTreeSet::new(),
+        };
         mistakes.extend(this.ungranted(node, granted));
         if mistakes.is_empty() { Ok(this) } else { Err(mistakes) }
+    }
+
+    /// The same with what is declared for the node.
+    pub(crate) fn declared(mut self, declared: &DeclaredNode) -> Self {
+        self.declared_zone.clone_from(&declared.zone);
+        self.declared_calls = declared.listeners.iter().map(|listener| listener.service.clone()).collect();
+        self
     }
 
     /// What this registration would ask too much under other grants; empty when it may stay.
@@ -222,7 +243,7 @@ impl Registration {
     /// Where the node is.
     #[must_use]
     pub fn zone(&self) -> Option<&Zone> {
-        self.zone.as_ref()
+        self.declared_zone.as_ref().or(self.zone.as_ref())
     }
 
     /// What the node hosts, by slot.
@@ -246,7 +267,7 @@ impl Registration {
     /// The services that the node's listeners lead to, each once.
     #[must_use]
     pub fn called(&self) -> BTreeSet<&ServiceName> {
-        self.listens.iter().map(|listener| &listener.service).collect()
+        self.listens.iter().map(|listener| &listener.service).chain(&self.declared_calls).collect()
     }
 }
 

@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sinew_api::Snapshot;
 use sinew_api::control::{Listen, Register};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::snapshot::DefaultPolicy;
+use sinew_api::{Snapshot, delta};
 use sinew_controller_core::{Mesh, SessionEnd, SessionId, Turn};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
@@ -22,7 +22,7 @@ const SERVICES: u8 = 4;
 /// One thing that happens; numbers stand for names.
 #[derive(Debug, Clone)]
 enum Step {
-    Register { node: u8, zone: Option<u8>, serves: Vec<(u8, u8)>, calls: Vec<u8> },
+    Register { node: u8, zone: Option<u8>, serves: Vec<(u8, u8)>, calls: Vec<u8>, keeps: bool },
     End { node: u8, closed: bool },
     Wait { seconds: u64 },
     Grant { node: u8, services: Vec<u8> },
@@ -33,8 +33,8 @@ fn step() -> impl Strategy<Value = Step> {
     let serves = prop::collection::vec((0..SERVICES, 0..2_u8), 0..3);
     let calls = prop::collection::vec(0..SERVICES, 0..3);
     prop_oneof![
-        6 => (node.clone(), prop::option::of(0..2_u8), serves, calls)
-            .prop_map(|(node, zone, serves, calls)| Step::Register { node, zone, serves, calls }),
+        6 => (node.clone(), prop::option::of(0..2_u8), serves, calls, any::<bool>())
+            .prop_map(|(node, zone, serves, calls, keeps)| Step::Register { node, zone, serves, calls, keeps }),
         2 => (node.clone(), any::<bool>()).prop_map(|(node, closed)| Step::End { node, closed }),
         1 => (1..40_u64).prop_map(|seconds| Step::Wait { seconds }),
         1 => (node, prop::collection::vec(0..SERVICES, 1..4))
@@ -81,7 +81,7 @@ fn register(zone: Option<u8>, serves: &[(u8, u8)], calls: &[u8], source: &Servic
 /// Services with their endpoints (node, slot, label), and peers.
 type Needs = (Vec<(ServiceName, Vec<(NodeName, u16, String)>)>, BTreeSet<NodeName>);
 
-/// The mesh, what its sessions hold, and the moment.
+/// The mesh, its sessions, what each node has in use, and the moment.
 struct World {
     mesh: Mesh,
     sessions: BTreeMap<u8, SessionId>,
@@ -109,20 +109,20 @@ impl World {
 
     fn apply(&mut self, step: Step) {
         match step {
-            Step::Register { node: number, zone, serves, calls } => {
+            Step::Register { node: number, zone, serves, calls, keeps } => {
                 let source = self.mesh.grants()[&node(number)].first().cloned().expect("never empty");
-                let register = register(zone, &serves, &calls, &source);
+                let have = self.held.get(&number).filter(|_| keeps).map(|held| held.revision);
+                let register = Register { have, ..register(zone, &serves, &calls, &source) };
                 if let Ok(registered) = self.mesh.register(self.now, &node(number), register.clone(), IP) {
                     self.sessions.insert(number, registered.session);
                     self.registered.insert(number, register);
-                    self.held.remove(&number);
+                    self.held.retain(|n, _| *n != number || keeps);
                 }
             }
             Step::End { node: number, closed } => {
                 if let Some(session) = self.sessions.remove(&number) {
                     let end = if closed { SessionEnd::Closed } else { SessionEnd::Lost };
                     self.mesh.on_session_end(self.now, &node(number), session, end);
-                    self.held.remove(&number);
                 }
             }
             Step::Wait { seconds } => {
@@ -139,16 +139,20 @@ impl World {
     fn turn(&mut self) -> usize {
         let mut pushes = 0;
         for (number, session) in self.sessions.clone() {
-            let sent = self.held.get(&number).map(|snapshot| snapshot.revision);
-            match self.mesh.poll_turn(&node(number), session, sent) {
+            match self.mesh.poll_turn(&node(number), session) {
                 Turn::Rest => {}
-                Turn::Push(snapshot) => {
+                Turn::Push(push) => {
                     pushes += 1;
-                    self.held.insert(number, snapshot);
+                    let now = match push.delta {
+                        Some(delta) => delta::apply(&self.held[&number], delta).expect("it starts there"),
+                        None => (*push.snapshot).clone(),
+                    };
+                    assert_eq!(now, *push.snapshot);
+                    assert!(self.mesh.on_ack(&node(number), session, now.revision));
+                    self.held.insert(number, now);
                 }
                 Turn::Leave(_) => {
                     self.sessions.remove(&number);
-                    self.held.remove(&number);
                 }
             }
         }
@@ -192,7 +196,8 @@ proptest! {
             prop_assert!(world.mesh.revision() >= before, "revisions never go back");
             world.turn();
 
-            for (number, held) in &world.held {
+            for number in world.sessions.keys() {
+                let held = &world.held[number];
                 // Apart from its number, what a node holds is what it would be sent now.
                 let now = world.mesh.snapshot(&node(*number)).expect("registered");
                 prop_assert_eq!(&Snapshot { revision: now.revision, ..held.clone() }, &now);

@@ -106,6 +106,14 @@ impl Resources {
         })
     }
 
+    /// The listeners of all nodes.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.0.values().filter_map(|resource| match resource {
+            Resource::Listener(listener) => Some(listener),
+            _ => None,
+        })
+    }
+
     /// The endpoints of one node, sorted by address, without a walk over those of others.
     pub fn endpoints_on(&self, node: &NodeName) -> impl Iterator<Item = &Endpoint> {
         let service = ServiceName::new("0").expect("the first of all names is one");

@@ -17,8 +17,18 @@ const CHECKED_NODES: usize = 32;
 
 impl Mesh {
     /// Puts a node in place of what it was, and says which session that had.
-    pub(super) fn insert(&mut self, name: &NodeName, mut new: Node) -> Option<SessionId> {
-        let old = self.nodes.remove(name);
+    /// The new one may `have` in use what the old one acknowledged.
+    pub(super) fn insert(
+        &mut self,
+        name: &NodeName,
+        mut new: Node,
+        have: Option<Revision>,
+    ) -> Option<SessionId> {
+        let mut old = self.nodes.remove(name);
+        if let Some(old) = &mut old {
+            new.rollout = std::mem::take(&mut old.rollout).resumed(have);
+            new.acknowledged = new.rollout.held();
+        }
         let supersedes = old.as_ref().and_then(Node::session);
         match old {
             Some(old) if old.registration == new.registration => {
@@ -42,18 +52,30 @@ impl Mesh {
         supersedes
     }
 
-    /// Takes a node out.
+    /// Takes a node out, and lets those around it hear of that.
     pub(super) fn remove(&mut self, name: &NodeName) {
-        if let Some(old) = self.nodes.remove(name) {
+        if let Some(old) = self.nodes.get(name) {
             let concerned = self.index.around(name, &old.registration);
-            self.index.remove(name, &old.registration);
+            self.take_out(name);
             self.on_change(concerned);
             self.check_invariants();
         }
     }
 
+    /// Takes a node out.
+    pub(super) fn take_out(&mut self, name: &NodeName) {
+        if let Some(old) = self.nodes.remove(name) {
+            self.index.remove(name, &old.registration);
+        }
+    }
+
     /// One revision more, and its mark on those of these nodes that are registered.
     pub(super) fn on_change(&mut self, concerned: BTreeSet<NodeName>) {
+        if let Some(holding) = &mut self.holding {
+            holding.changed = true;
+            holding.concerned.extend(concerned);
+            return;
+        }
         self.revision = Revision(self.revision.0 + 1);
         for name in concerned {
             if let Some(node) = self.nodes.get_mut(&name) {
@@ -62,10 +84,22 @@ impl Mesh {
         }
     }
 
+    /// Marks a node as concerned by a revision that is in force already.
+    pub(super) fn concern(&mut self, name: &NodeName, revision: Revision) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.concerned = node.concerned.max(revision);
+        }
+    }
+
     /// The nodes that a change of one node's registration concerns; the index still holds the old one.
     /// Where the node is and how it is reached concerns all around it; beyond that, an endpoint concerns
     /// its service's callers, and a listener the hosts of the service it leads to.
-    fn between(&self, name: &NodeName, old: &Registration, new: &Registration) -> BTreeSet<NodeName> {
+    pub(super) fn between(
+        &self,
+        name: &NodeName,
+        old: &Registration,
+        new: &Registration,
+    ) -> BTreeSet<NodeName> {
         if (old.addresses(), old.zone()) != (new.addresses(), new.zone()) {
             let mut around = self.index.around(name, old);
             around.append(&mut self.index.around(name, new));
@@ -80,7 +114,7 @@ impl Mesh {
     }
 
     /// In debug builds: the index says the same as the nodes, and every mark is a known revision.
-    fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self) {
         if cfg!(debug_assertions) && self.nodes.len() <= CHECKED_NODES {
             let mut index = Index::default();
             for (name, node) in &self.nodes {

@@ -6,6 +6,7 @@ use sinew_api::control::{LinkReport, Reject, Report};
 use sinew_api::status::Rejected;
 use sinew_transport_core::ids::Revision;
 
+use super::rollout::Rollout;
 use super::{FORGET_AFTER, MAX_NODES, SessionId};
 use crate::registration::Registration;
 
@@ -21,7 +22,9 @@ pub(super) struct Node {
     pub(super) version: String,
     /// The last revision that changed what this node must know.
     pub(super) concerned: Revision,
-    /// The last revision that it acknowledged in this session; 0 for none.
+    /// What it was sent.
+    pub(super) rollout: Rollout,
+    /// The last revision that it is known to hold; 0 for none.
     pub(super) acknowledged: Revision,
     /// The last revision that it refused, unless it acknowledged a later one.
     pub(super) rejected: Option<Rejected>,
@@ -51,6 +54,7 @@ impl Node {
             registration,
             version,
             concerned: Revision::default(),
+            rollout: Rollout::default(),
             acknowledged: Revision::default(),
             rejected: None,
             certificate_expiry,

@@ -1,6 +1,7 @@
 //! What a change does, whom it concerns, and how sessions come and go.
 
-use sinew_api::control::{LinkReport, LinkState, Listen};
+use sinew_api::Snapshot;
+use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_transport_core::ids::TrustDomain;
 
@@ -63,9 +64,13 @@ impl Mesh {
         self.register(T0, &node(name), register(serves, calls), IP).expect("granted").session
     }
 
-    fn pushed(&self, name: &str, session: SessionId, sent: Option<Revision>) -> Option<Snapshot> {
-        match self.poll_turn(&node(name), session, sent) {
-            Turn::Push(snapshot) => Some(snapshot),
+    /// What the session sends at its turn, which its node acknowledges.
+    fn pushed(&mut self, name: &str, session: SessionId) -> Option<Snapshot> {
+        match self.poll_turn(&node(name), session) {
+            Turn::Push(push) => {
+                assert!(self.on_ack(&node(name), session, push.snapshot.revision));
+                Some((*push.snapshot).clone())
+            }
             Turn::Rest => None,
             Turn::Leave(reason) => panic!("{name} is told to leave: {reason:?}"),
         }
@@ -88,7 +93,7 @@ fn a_caller_sees_the_endpoints_and_nodes_that_it_needs_and_no_others() {
     mesh.up("n3", &["orders"], &["stock"]);
     mesh.up("n4", &["stock", "mail"], &[]);
 
-    let snapshot = mesh.pushed("n1", caller, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", caller).expect("a first snapshot");
 
     let (endpoints, peers) = names(&snapshot);
     assert_eq!(endpoints, ["orders at n2/0", "orders at n2/2", "orders at n3/0"]);
@@ -105,7 +110,7 @@ fn a_host_sees_its_callers_with_what_they_may_speak_for() {
     mesh.grant(&node("n2"), services(&["web"]));
     mesh.up("n2", &[], &["orders"]);
 
-    let snapshot = mesh.pushed("n1", host, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", host).expect("a first snapshot");
 
     assert_eq!(names(&snapshot), (vec![], vec!["n2"]));
     assert_eq!(snapshot.peers[0].granted, [service("web")]);
@@ -116,7 +121,7 @@ fn a_node_that_calls_what_it_hosts_is_not_its_own_peer() {
     let mut mesh = mesh();
     let session = mesh.up("n1", &["orders"], &["orders"]);
 
-    let snapshot = mesh.pushed("n1", session, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", session).expect("a first snapshot");
 
     assert_eq!(names(&snapshot), (vec!["orders at n1/0".to_owned()], vec![]));
 }
@@ -126,7 +131,7 @@ fn a_listener_for_a_service_that_nobody_hosts_yet_is_told_so() {
     let mut mesh = mesh();
     let session = mesh.up("n1", &[], &["orders"]);
 
-    let snapshot = mesh.pushed("n1", session, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", session).expect("a first snapshot");
 
     assert_eq!(snapshot.services.len(), 1);
     assert!(snapshot.services[0].endpoints.is_empty());
@@ -137,6 +142,7 @@ fn an_identical_registration_changes_nothing_but_the_session() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let old = mesh.up("n2", &["orders"], &[]);
+    mesh.pushed("n1", caller).expect("a first snapshot");
     let before = mesh.revision();
 
     let again = Register { boot: 2, version: "0.2.0".into(), ..register(&["orders"], &[]) };
@@ -144,8 +150,8 @@ fn an_identical_registration_changes_nothing_but_the_session() {
 
     assert_eq!(mesh.revision(), before);
     assert_eq!(registered.supersedes, Some(old));
-    assert_eq!(mesh.pushed("n1", caller, Some(before)), None);
-    assert!(mesh.pushed("n2", registered.session, None).is_some(), "a new session needs a snapshot");
+    assert_eq!(mesh.pushed("n1", caller), None);
+    assert!(mesh.pushed("n2", registered.session).is_some(), "a new session needs a snapshot");
 }
 
 #[test]
@@ -154,8 +160,8 @@ fn the_newest_session_wins_and_the_older_is_told() {
     let old = mesh.up("n1", &["orders"], &[]);
     let new = mesh.up("n1", &["stock"], &[]);
 
-    assert_eq!(mesh.poll_turn(&node("n1"), old, None), Turn::Leave(FarewellReason::Superseded));
-    assert!(mesh.pushed("n1", new, None).is_some());
+    assert_eq!(mesh.poll_turn(&node("n1"), old), Turn::Leave(FarewellReason::Superseded));
+    assert!(mesh.pushed("n1", new).is_some());
 
     mesh.on_session_end(T0, &node("n1"), old, SessionEnd::Closed);
 
@@ -173,7 +179,7 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
 
     assert!(refused.is_err());
     assert_eq!(mesh.revision(), before);
-    assert!(mesh.pushed("n1", old, None).is_some());
+    assert!(mesh.pushed("n1", old).is_some());
 }
 
 #[test]
@@ -190,11 +196,11 @@ fn the_endpoints_of_a_closed_session_go_at_once() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = mesh.pushed("n1", caller, None).expect("first").revision;
+    mesh.pushed("n1", caller).expect("first");
 
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Closed);
 
-    let snapshot = mesh.pushed("n1", caller, Some(sent)).expect("a change");
+    let snapshot = mesh.pushed("n1", caller).expect("a change");
     assert_eq!(names(&snapshot), (vec![], vec![]));
 }
 
@@ -203,15 +209,15 @@ fn the_endpoints_of_a_lost_session_stay_for_a_while() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = mesh.pushed("n1", caller, None).expect("first").revision;
+    mesh.pushed("n1", caller).expect("first");
 
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Lost);
 
-    assert_eq!(mesh.pushed("n1", caller, Some(sent)), None);
+    assert_eq!(mesh.pushed("n1", caller), None);
     assert_eq!(mesh.poll_timeout(), Some(T0 + FORGET_AFTER));
     assert!(!mesh.handle_timeout(T0 + FORGET_AFTER - Duration::from_millis(1)));
     assert!(mesh.handle_timeout(T0 + FORGET_AFTER));
-    assert_eq!(names(&mesh.pushed("n1", caller, Some(sent)).expect("a change")), (vec![], vec![]));
+    assert_eq!(names(&mesh.pushed("n1", caller).expect("a change")), (vec![], vec![]));
     assert_eq!(mesh.poll_timeout(), None);
 }
 
@@ -220,13 +226,13 @@ fn a_lost_node_that_comes_back_in_time_disturbs_nobody() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = mesh.pushed("n1", caller, None).expect("first").revision;
+    mesh.pushed("n1", caller).expect("first");
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Lost);
 
     mesh.up("n2", &["orders"], &[]);
 
     assert_eq!(mesh.poll_timeout(), None);
-    assert_eq!(mesh.pushed("n1", caller, Some(sent)), None);
+    assert_eq!(mesh.pushed("n1", caller), None);
 }
 
 #[test]
@@ -235,12 +241,12 @@ fn a_change_concerns_only_the_nodes_that_use_what_changed() {
     let caller = mesh.up("n1", &[], &["orders"]);
     let other = mesh.up("n2", &["mail"], &["stock"]);
     mesh.up("n3", &["stock"], &[]);
-    let sent = Some(mesh.revision());
+    let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", other));
 
     mesh.up("n3", &["stock", "orders"], &[]);
 
-    assert!(mesh.pushed("n1", caller, sent).is_some());
-    assert_eq!(mesh.pushed("n2", other, sent), None, "it calls only stock, which stayed");
+    assert!(mesh.pushed("n1", caller).is_some());
+    assert_eq!(mesh.pushed("n2", other), None, "it calls only stock, which stayed");
 }
 
 #[test]
@@ -250,14 +256,14 @@ fn moving_to_another_zone_concerns_callers_and_hosts() {
     let host = mesh.up("n2", &["stock"], &[]);
     let stranger = mesh.up("n4", &["mail"], &[]);
     mesh.up("n3", &["orders"], &["stock"]);
-    let sent = Some(mesh.revision());
+    let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", host), mesh.pushed("n4", stranger));
 
     let moved = Register { zone: Some("eu-2".parse().expect("valid")), ..register(&["orders"], &["stock"]) };
     mesh.register(T0, &node("n3"), moved, IP).expect("granted");
 
-    assert!(mesh.pushed("n1", caller, sent).is_some());
-    assert!(mesh.pushed("n2", host, sent).is_some());
-    assert_eq!(mesh.pushed("n4", stranger, sent), None);
+    assert!(mesh.pushed("n1", caller).is_some());
+    assert!(mesh.pushed("n2", host).is_some());
+    assert_eq!(mesh.pushed("n4", stranger), None);
 }
 
 #[test]
@@ -265,16 +271,16 @@ fn other_grants_concern_the_peers_and_end_a_session_that_asks_for_more() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = Some(mesh.revision());
+    let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", host));
 
     mesh.grant(&node("n1"), services(&["web"]));
-    let narrower = mesh.pushed("n2", host, sent).expect("a change");
+    let narrower = mesh.pushed("n2", host).expect("a change");
     mesh.grant(&node("n1"), services(&["mail"]));
-    let without = mesh.pushed("n2", host, Some(narrower.revision)).expect("a change");
+    let without = mesh.pushed("n2", host).expect("a change");
 
     assert_eq!(narrower.peers[0].granted, [service("web")]);
     assert!(without.peers.is_empty());
-    assert_eq!(mesh.poll_turn(&node("n1"), caller, sent), Turn::Leave(FarewellReason::NotGranted));
+    assert_eq!(mesh.poll_turn(&node("n1"), caller), Turn::Leave(FarewellReason::NotGranted));
 }
 
 #[test]
@@ -305,9 +311,9 @@ fn after_a_restart_the_others_get_a_while_from_the_first_on() {
 
     assert_eq!((alone, deadline), (None, Some(T0 + SETTLE)));
     assert_eq!(mesh.poll_timeout(), deadline, "the second does not put it off");
-    assert_eq!(mesh.pushed("n1", caller, None), None);
+    assert_eq!(mesh.pushed("n1", caller), None);
     assert!(mesh.handle_timeout(T0 + SETTLE), "sessions should ask again");
-    let snapshot = mesh.pushed("n1", caller, None).expect("settled");
+    let snapshot = mesh.pushed("n1", caller).expect("settled");
     assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
     assert_eq!(snapshot.revision, Revision(9));
 }
@@ -319,7 +325,7 @@ fn settling_ends_when_every_granted_node_is_back() {
 
     mesh.up("n2", &["orders"], &[]);
 
-    let snapshot = mesh.pushed("n1", caller, None).expect("all are back");
+    let snapshot = mesh.pushed("n1", caller).expect("all are back");
     assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
 }
 
@@ -347,8 +353,9 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
     let link = LinkReport { node: node("n2"), state: LinkState::Suspect, rtt_us: 250, loss_ppm: 0 };
     let report =
         Report { certificate_expiry: 6000, links: vec![link], endpoints: Vec::new(), ext: Vec::new() };
-    assert!(mesh.on_ack(&node("n1"), caller, revision));
+    mesh.pushed("n1", caller).expect("a first snapshot");
     assert!(mesh.on_report(&node("n1"), caller, report));
+    assert!(matches!(mesh.poll_turn(&node("n2"), host), Turn::Push(_)));
     let reject = Reject { revision, name: "service orders".into(), reason: "x".repeat(9999) };
     assert!(mesh.on_reject(&node("n2"), host, reject));
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Lost);
@@ -369,7 +376,7 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
 fn a_node_that_nothing_concerns_stays_up_to_date() {
     let mut mesh = mesh();
     let quiet = mesh.up("n1", &["mail"], &[]);
-    mesh.on_ack(&node("n1"), quiet, mesh.revision());
+    mesh.pushed("n1", quiet).expect("a first snapshot");
 
     mesh.up("n2", &["orders"], &[]);
     let (trust_domain, controller) = (TrustDomain::new("mesh.local").expect("valid"), node("c1"));
@@ -384,6 +391,7 @@ fn a_later_acknowledgement_clears_a_reject_and_a_future_one_is_not_taken() {
     let mut mesh = mesh();
     let session = mesh.up("n1", &["orders"], &[]);
     let refused = mesh.revision();
+    assert!(matches!(mesh.poll_turn(&node("n1"), session), Turn::Push(_)));
     mesh.on_reject(
         &node("n1"),
         session,
@@ -391,9 +399,8 @@ fn a_later_acknowledgement_clears_a_reject_and_a_future_one_is_not_taken() {
     );
     mesh.grant(&node("n1"), services(&["orders"]));
 
-    let future = mesh.on_ack(&node("n1"), session, Revision(99));
-    let taken = mesh.on_ack(&node("n1"), session, mesh.revision());
+    assert!(!mesh.on_ack(&node("n1"), session, Revision(99)));
+    mesh.pushed("n1", session).expect("a change");
 
-    assert_eq!((future, taken), (false, true));
     assert_eq!(mesh.nodes[&node("n1")].rejected, None);
 }
