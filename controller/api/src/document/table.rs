@@ -283,6 +283,12 @@ impl<'t> Table<'t> {
         tables
     }
 
+    /// The text of a key that tells which keys the table may have, before that is settled by [`Table::only`].
+    pub fn peek<T, E: Display>(&self, key: Key, parse: impl Fn(&str) -> Result<T, E>) -> Written<T> {
+        let written = self.entries.and_then(|entries| entries.get(key.name));
+        self.text_of(key.name, "a string", written?, parse)
+    }
+
     /// Says that `key` holds another type than it should.
     pub fn wrong_type(&self, key: &str, expected: &str, value: &Spanned<DeValue<'_>>) {
         let message = format!("`{key}` of {} must be {expected}, not {}", self.title, kind(value.get_ref()));
