@@ -70,11 +70,8 @@ pub fn read<T>(
     read: impl FnOnce(&Table<'_>) -> Option<T>,
 ) -> Result<T, InvalidDocument> {
     let mistakes = Mistakes::default();
-    let value = parse(text, limit, &mistakes).and_then(|document| {
-        let file = Table::new("the file", 0..0, document.get_ref(), &mistakes).only(keys);
-        read(&file)
-    });
-    match value {
+    let parsed = Parsed::new(text, limit, &mistakes);
+    match parsed.as_ref().and_then(|parsed| read(&parsed.table(keys, &mistakes))) {
         Some(value) if mistakes.is_empty() => Ok(value),
         _ => {
             assert!(!mistakes.is_empty(), "a file without a mistake has a value");
@@ -83,16 +80,30 @@ pub fn read<T>(
     }
 }
 
-fn parse<'t>(text: &'t str, limit: usize, mistakes: &Mistakes) -> Option<Spanned<DeTable<'t>>> {
-    if text.len() > limit {
-        let message = format!("the file has {} bytes, at most {limit} are read", text.len());
-        mistakes.add(0..0, message, "is this the right file?");
-        return None;
+/// A text that is TOML, for whoever reads several together. One is read by [`read`].
+#[derive(Debug)]
+pub struct Parsed<'t>(Spanned<DeTable<'t>>);
+
+impl<'t> Parsed<'t> {
+    /// Parses a text of at most `limit` bytes. None: it is not TOML, as `mistakes` now say.
+    #[must_use]
+    pub fn new(text: &'t str, limit: usize, mistakes: &Mistakes) -> Option<Self> {
+        if text.len() > limit {
+            let message = format!("the file has {} bytes, at most {limit} are read", text.len());
+            mistakes.add(0..0, message, "is this the right file?");
+            return None;
+        }
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let help = "the file must be TOML: strings in quotes, lists in [], one key = value a line";
+            mistakes.add(error.span().unwrap_or(0..0), error.message().trim_end(), help);
+        }
+        errors.is_empty().then_some(Self(document))
     }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let help = "the file must be TOML: strings in quotes, lists in [], one key = value a line";
-        mistakes.add(error.span().unwrap_or(0..0), error.message().trim_end(), help);
+
+    /// Its outermost table, which may have `keys`. What is wrong goes to `mistakes`.
+    #[must_use]
+    pub fn table<'a>(&'a self, keys: &'static [Key], mistakes: &'a Mistakes) -> Table<'a> {
+        Table::new("the file", 0..0, self.0.get_ref(), mistakes).only(keys)
     }
-    errors.is_empty().then_some(document)
 }

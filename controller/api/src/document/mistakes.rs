@@ -80,8 +80,9 @@ impl Mistakes {
         self.0.borrow().kept.is_empty()
     }
 
-    /// All of them, at their places in `text`.
-    pub(super) fn into_error(self, file_name: &str, text: &str) -> InvalidDocument {
+    /// All of them, at their places in `text`; there should be at least one.
+    #[must_use]
+    pub fn into_error(self, file_name: &str, text: &str) -> InvalidDocument {
         let Gathered { mut kept, mut more } = self.0.into_inner();
         kept.sort_by_key(|(span, ..)| span.start);
         more += kept.len().saturating_sub(SHOWN_MAX);

@@ -55,9 +55,14 @@ fn keys<'a>(keys: impl IntoIterator<Item = &'a ResourceKey>) -> Vec<String> {
     keys.into_iter().map(ToString::to_string).collect()
 }
 
+/// Reads one file.
+fn read_one(text: &str, known: Known<'_>, unnamed: Unnamed) -> Result<Resources, InvalidDocument> {
+    read(&[File { name: "mesh.toml", text }], known, unnamed).map_err(|mut errors| errors.remove(0))
+}
+
 /// Applies a text to what is stored; nobody joined.
 fn apply(stored: &Resources, text: &str, unnamed: Unnamed) -> Result<Resources, InvalidDocument> {
-    read("mesh.toml", text, Known { stored, tokens: &TokenGrants::new() }, unnamed)
+    read_one(text, Known { stored, tokens: &TokenGrants::new() }, unnamed)
 }
 
 fn shop() -> Resources {
@@ -86,23 +91,6 @@ fn a_file_declares_what_it_says() {
             "listener/n1/127.0.0.1:5001",
         ]
     );
-}
-
-#[test]
-fn a_node_is_told_defaults_and_labels_already_put_together() {
-    let declared = declared(&shop(), &node("n1"));
-
-    assert_eq!(declared.zone.as_ref().map(|zone| zone.as_str()), Some("eu-1"));
-    assert_eq!(declared.grants, Some([service("orders"), service("web.shop")].into()));
-    let [plain, special] = &declared.assigned[..] else { panic!("{declared:?}") };
-    assert_eq!((plain.address.to_string().as_str(), plain.capacity), ("127.0.0.1:8080", 100));
-    assert_eq!(
-        (plain.labels["version"].as_str(), plain.health.interval_ms, plain.health.fall),
-        ("v0", 2000, 3)
-    );
-    assert_eq!((special.labels["version"].as_str(), special.labels["rack"].as_str()), ("v2", "r7"));
-    assert_eq!((special.capacity, special.health.interval_ms, special.health.fall), (50, 2000, 1));
-    assert_eq!(declared.listeners[0].source, Some(service("web.shop")));
 }
 
 #[test]
@@ -216,7 +204,9 @@ fn a_thing_declared_twice_is_a_mistake_at_the_second() {
 
     assert_eq!(
         all,
-        ["3:1: `node/n2` is declared above already (remove one of them, or name it differently)"]
+        [
+            "3:1: `node/n2` is declared already, above or in another file (remove one of them, or name it differently)"
+        ]
     );
 }
 
@@ -248,9 +238,9 @@ fn a_node_that_joined_needs_no_declaration() {
                 [[endpoint]]\nnode = \"n7\"\nservice = \"billing\"\naddress = \"127.0.0.1:80\"\n";
     let known = Known { stored: &Resources::default(), tokens: &tokens };
 
-    let set = read("mesh.toml", text, known, Unnamed::Kept).expect("a joined node and its service are known");
+    let set = read_one(text, known, Unnamed::Kept).expect("a joined node and its service are known");
     let declared_less =
-        read("mesh.toml", &format!("[[node]]\nname = \"n7\"\ngrants = []\n{text}"), known, Unnamed::Kept);
+        read_one(&format!("[[node]]\nname = \"n7\"\ngrants = []\n{text}"), known, Unnamed::Kept);
 
     assert_eq!(set.len(), 2);
     assert_eq!(declared_less.expect_err("the declaration replaces the token's").mistakes().len(), 2);
@@ -282,19 +272,28 @@ fn a_namespace_is_written_once() {
 }
 
 #[test]
-fn a_changed_service_concerns_the_nodes_that_host_it() {
-    let shop = shop();
-    let of = |text: &str| {
-        let after = apply(&shop, text, Unnamed::Kept).expect("good");
-        let change = change(&shop, &after);
-        concerned(&shop, &after, &change).into_iter().map(|node| node.to_string()).collect::<Vec<_>>()
+fn files_belong_together_in_any_order() {
+    let nodes =
+        "[[endpoint]]\nnode = \"n1\"\nservice = \"orders\"\n[[node]]\nname = \"n1\"\ngrants = [\"orders\"]\n";
+    let services = "[[service]]\nname = \"orders\"\nport = 8080\n";
+    let (stored, tokens) = (Resources::default(), TokenGrants::new());
+    let read = |one, other| {
+        let files = [File { name: "one.toml", text: one }, File { name: "other.toml", text: other }];
+        read(&files, Known { stored: &stored, tokens: &tokens }, Unnamed::Kept)
     };
 
-    assert_eq!(of("[[service]]\nname = \"orders\"\nport = 8080\n"), ["n1"], "its health checks changed");
-    assert!(of("[[service]]\nname = \"cart\"\n").is_empty());
-    assert_eq!(of("[[node]]\nname = \"n2\"\nzone = \"a\"\n"), ["n2"]);
-    let same_checks = "[[service]]\nname = \"orders\"\nport = 9\nhealth = { interval = \"2s\", fall = 3 }\n";
-    assert!(of(same_checks).is_empty(), "the port is only for endpoints that are yet to be declared");
+    let set = read(nodes, services).expect("each has what the other needs");
+    let twice = read(services, services).expect_err("declared in both");
+    let both = read("[[nod]]\n", "[[service]]\nnam = \"x\"\n").expect_err("each has a mistake");
+    let syntax = read("[[nod]]\n", "= 3\n").expect_err("one is no TOML");
+
+    assert_eq!(set.len(), 3);
+    assert!(
+        twice.len() == 1
+            && twice[0].to_string().starts_with("other.toml:1:1: `service/orders` is declared already")
+    );
+    assert_eq!(both.len(), 2);
+    assert!(syntax.len() == 1 && syntax[0].to_string().starts_with("other.toml:1:1: "), "{syntax:?}");
 }
 
 #[test]
