@@ -6,6 +6,7 @@
 
 mod guard;
 mod listener;
+mod resources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,7 @@ fn router(api: Api) -> Router {
     let private = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/tokens", post(create_token))
+        .merge(resources::routes())
         .layer(middleware::from_fn_with_state(api.clone(), guard::credential));
     Router::new()
         .route("/livez", get(async || "alive\n"))
@@ -83,7 +85,10 @@ fn router(api: Api) -> Router {
             problem(StatusCode::NOT_FOUND, "no such path; see `sinew --help` for what there is")
         })
         .method_not_allowed_fallback(async || {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method: status GET, tokens POST")
+            problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path takes another method: GET what is read, POST what is made",
+            )
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(in_time))

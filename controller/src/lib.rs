@@ -5,7 +5,8 @@
 //!
 //! - [`config`]: `controller.toml`, all mistakes at once.
 //! - [`run()`]: a controller's life, from its state directory to its last farewell.
-//! - `authority`: the CA of the trust domain. `ledger`: tokens and grants, on disk before they count.
+//! - `authority`: the CA of the trust domain. `ledger`: tokens, grants and resources, on disk before they count.
+//!   `declare`: what an operator applies, from the check to the disk.
 //! - `accept` → `join` | `control`: what arrives on the UDP socket, and the story of each.
 //! - `api`: the HTTP side, for people and programs with the admin token.
 //! - [`store`]: what must not be forgotten, as etcd would keep it.
@@ -19,6 +20,7 @@ mod authority;
 pub mod config;
 mod control;
 mod credential;
+mod declare;
 mod files;
 mod hub;
 mod join;

@@ -4,7 +4,7 @@
 //!   next, and all of it as the API shows it.
 //! - [`declared`]: what an operator declared, arranged by node.
 //! - [`registration`]: what a node declares, checked once at the edge, all mistakes at once.
-//! - [`resources`]: what an operator declares, checked whole, and what it means for each node.
+//! - [`resources`]: what an operator declares, read and checked whole.
 //! - [`tokens`]: the one-use rights to join.
 //!
 //! A registration's way: `Register` (wire) → [`registration::Registration`] (right by construction) →

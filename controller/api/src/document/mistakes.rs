@@ -104,6 +104,12 @@ impl InvalidDocument {
         Self { file_name: file_name.to_owned(), shown: mistakes.into_iter().map(shown).collect(), more }
     }
 
+    /// The name of the file.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
     /// Each mistake; of very many the first fifty.
     pub fn mistakes(&self) -> impl ExactSizeIterator<Item = &Mistake> {
         self.shown.iter().map(|shown| &shown.mistake)

@@ -54,6 +54,12 @@ impl Mesh {
         }
     }
 
+    /// Whether a node acknowledged the last change that concerns it.
+    #[must_use]
+    pub fn is_up_to_date(&self, name: &NodeName) -> bool {
+        self.nodes.get(name).is_some_and(|node| node.acknowledged >= node.concerned)
+    }
+
     fn acknowledged(&self, node: &Node) -> Revision {
         let took_all = node.acknowledged >= node.concerned;
         if took_all { self.revision } else { node.acknowledged }

@@ -3,6 +3,7 @@
 use sinew_api::resource::{Resource, ResourceKey};
 
 use super::*;
+use crate::Declared;
 
 const SHOP: &str = r#"
 [mesh]
@@ -91,6 +92,24 @@ fn a_file_declares_what_it_says() {
             "listener/n1/127.0.0.1:5001",
         ]
     );
+}
+
+#[test]
+fn a_node_is_told_defaults_and_labels_already_put_together() {
+    let all = Declared::new(&shop());
+    let declared = all.node(&node("n1"));
+
+    assert_eq!(declared.zone.as_ref().map(|zone| zone.as_str()), Some("eu-1"));
+    assert_eq!(declared.grants, Some([service("orders"), service("web.shop")].into()));
+    let [plain, special] = &declared.assigned[..] else { panic!("{declared:?}") };
+    assert_eq!((plain.address.to_string().as_str(), plain.capacity), ("127.0.0.1:8080", 100));
+    assert_eq!(
+        (plain.labels["version"].as_str(), plain.health.interval_ms, plain.health.fall),
+        ("v0", 2000, 3)
+    );
+    assert_eq!((special.labels["version"].as_str(), special.labels["rack"].as_str()), ("v2", "r7"));
+    assert_eq!((special.capacity, special.health.interval_ms, special.health.fall), (50, 2000, 1));
+    assert_eq!(declared.listeners[0].source, Some(service("web.shop")));
 }
 
 #[test]
@@ -294,6 +313,25 @@ fn files_belong_together_in_any_order() {
     );
     assert_eq!(both.len(), 2);
     assert!(syntax.len() == 1 && syntax[0].to_string().starts_with("other.toml:1:1: "), "{syntax:?}");
+}
+
+#[test]
+fn a_changed_service_concerns_the_nodes_that_host_it() {
+    let shop = shop();
+    let of = |text: &str| {
+        let after = apply(&shop, text, Unnamed::Kept).expect("good");
+        Declared::new(&shop)
+            .differences(&Declared::new(&after))
+            .into_iter()
+            .map(|node| node.to_string())
+            .collect::<Vec<_>>()
+    };
+
+    assert_eq!(of("[[service]]\nname = \"orders\"\nport = 8080\n"), ["n1"], "its health checks changed");
+    assert!(of("[[service]]\nname = \"cart\"\n").is_empty());
+    assert_eq!(of("[[node]]\nname = \"n2\"\nzone = \"a\"\n"), ["n2"]);
+    let same_checks = "[[service]]\nname = \"orders\"\nport = 9\nhealth = { interval = \"2s\", fall = 3 }\n";
+    assert!(of(same_checks).is_empty(), "the port is only for endpoints that are yet to be declared");
 }
 
 #[test]
