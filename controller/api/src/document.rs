@@ -7,10 +7,15 @@
 //! and adds what it finds by [`Table::mistake`]. At the end there is a value, or an [`InvalidDocument`] with
 //! every mistake, as text or as a miette report with the lines themselves.
 //!
+//! The keys say more than a reader needs: what each is for, its shape, its default. From them comes the JSON
+//! [`schema`] that completes a file in an editor, so that it can't disagree with what is read.
+//!
 //! Files are not opened here: the caller gives a text, and its name for messages.
 
+mod key;
 mod mistakes;
 mod near;
+mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,39 +24,14 @@ pub mod text;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub use key::{Key, Shape};
 pub use mistakes::{InvalidDocument, Mistake, Mistakes};
 pub use near::{did_you_mean, nearest};
+pub use schema::schema;
 pub use table::{Table, Written};
 
 /// The longest file that people write by hand, about ten thousand listeners.
 pub const FILE_MAX: usize = 1024 * 1024;
-
-/// A key that a table may have, and a line that shows how it is written.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    name: &'static str,
-    example: &'static str,
-}
-
-impl Key {
-    /// A key, and what its line may look like: `state = "/var/lib/sinew"`, or more words to the same end.
-    #[must_use]
-    pub const fn new(name: &'static str, example: &'static str) -> Self {
-        Self { name, example }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// A line that shows how it is written.
-    #[must_use]
-    pub const fn example(&self) -> &'static str {
-        self.example
-    }
-}
 
 /// Reads `text`, whose outermost table may have `keys`; `file_name` appears in messages only. More than `limit`
 /// bytes are not read.

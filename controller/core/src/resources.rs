@@ -12,6 +12,7 @@ mod change;
 mod check;
 mod fields;
 mod file;
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +25,13 @@ use sinew_transport_core::ids::{NodeName, ServiceName};
 pub use change::change;
 pub use check::{Fault, MAX_GRANTS, MAX_SERVICES, check};
 pub use fields::render;
+pub use keys::KEYS;
 
 /// The longest file of resources: ten thousand nodes with two endpoints each take half of it.
 pub const FILE_MAX: usize = 4 * 1024 * 1024;
+
+/// A commented file with every key.
+pub const EXAMPLE: &str = include_str!("resources/example.toml");
 
 /// What a node that joined may host and speak for by its token, by node.
 pub type TokenGrants = BTreeMap<NodeName, BTreeSet<ServiceName>>;
@@ -100,7 +105,7 @@ fn read_into(
     let parsed: Vec<_> = texts.map(|(text, mistakes)| Parsed::new(text, FILE_MAX, mistakes)).collect();
     let parsed: Vec<_> = parsed.iter().map(Option::as_ref).collect::<Option<_>>()?;
     let tables: Vec<_> =
-        parsed.iter().zip(mistakes).map(|(parsed, mistakes)| parsed.table(file::KEYS, mistakes)).collect();
+        parsed.iter().zip(mistakes).map(|(parsed, mistakes)| parsed.table(KEYS, mistakes)).collect();
 
     let nothing = Resources::default();
     let base = if unnamed == Unnamed::Kept { known.stored } else { &nothing };

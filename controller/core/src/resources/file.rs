@@ -12,50 +12,8 @@ use sinew_api::resource::{
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 
 use super::check::{Fault, MAX_GRANTS};
+use super::keys::{ENDPOINT, HEALTH, LISTENER, MESH, NODE, SERVICE};
 use crate::registration::MAX_LABELS;
-
-/// The tables of a file.
-pub(super) const KEYS: &[Key] = &[
-    Key::new("mesh", "[mesh]"),
-    Key::new("service", "[[service]]"),
-    Key::new("node", "[[node]]"),
-    Key::new("endpoint", "[[endpoint]]"),
-    Key::new("listener", "[[listener]]"),
-];
-const MESH: &[Key] = &[Key::new("default_policy", "default_policy = \"deny\"")];
-const SERVICE: &[Key] = &[
-    Key::new("name", "name = \"orders\", or \"orders.shop\" in the namespace shop"),
-    Key::new("namespace", "namespace = \"shop\""),
-    Key::new("protocol", "protocol = \"tcp\""),
-    Key::new("port", "port = 8080, where its endpoints listen"),
-    Key::new("health", "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }"),
-];
-const NODE: &[Key] = &[
-    Key::new("name", "name = \"n1\""),
-    Key::new("zone", "zone = \"eu-1\""),
-    Key::new("labels", "labels = { rack = \"r7\" }"),
-    Key::new("grants", "grants = [\"orders\"], the services that it may host and speak for"),
-];
-const ENDPOINT: &[Key] = &[
-    Key::new("node", "node = \"n1\""),
-    Key::new("service", "service = \"orders\""),
-    Key::new("address", "address = \"127.0.0.1:8080\", an IP address and a port"),
-    Key::new("labels", "labels = { version = \"v1\" }"),
-    Key::new("capacity", "capacity = 100"),
-    Key::new("health", "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }"),
-];
-const LISTENER: &[Key] = &[
-    Key::new("node", "node = \"n1\""),
-    Key::new("address", "address = \"127.0.0.1:5001\", an IP address and a port"),
-    Key::new("service", "service = \"orders\", the service that is called there"),
-    Key::new("as", "as = \"web\", the service that calls"),
-];
-const HEALTH: &[Key] = &[
-    Key::new("interval", "interval = \"1s\", or \"0s\" for no checks"),
-    Key::new("timeout", "timeout = \"1s\""),
-    Key::new("rise", "rise = 1"),
-    Key::new("fall", "fall = 2"),
-];
 
 /// What a file says, as far as it could be read.
 #[derive(Debug, Default)]

@@ -113,6 +113,24 @@ fn a_node_is_told_defaults_and_labels_already_put_together() {
 }
 
 #[test]
+fn the_example_reads_and_shows_every_key() {
+    let uncommented: String = EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+
+    apply(&Resources::default(), EXAMPLE, Unnamed::Kept).expect("the example is right");
+    apply(&Resources::default(), &uncommented, Unnamed::Kept).expect("and so are the keys in its comments");
+    for keys in [KEYS, keys::MESH, keys::SERVICE, keys::NODE, keys::ENDPOINT, keys::LISTENER, keys::HEALTH] {
+        for key in keys {
+            assert!(uncommented.contains(key.name()), "{} is missing in the example", key.name());
+            assert!(!key.purpose().is_empty(), "what is {} for?", key.name());
+        }
+    }
+}
+
+#[test]
 fn applying_a_file_twice_changes_nothing() {
     let once = shop();
 

@@ -6,47 +6,23 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sinew_api::document::{Key, Table, Written, text};
+use sinew_api::document::{Table, Written, text};
 use sinew_transport_core::{ServiceName, Zone};
 use toml::Spanned;
 
+use super::keys::{LISTEN, NODE, SERVE};
+
 /// Shards of one node: what the largest machines have in cores for one socket each.
-const SHARDS_MAX: u16 = 64;
+pub(super) const SHARDS_MAX: u16 = 64;
 /// Least and most of `connect_timeout`: below, a lost packet ends it; above, callers have long given up.
 const CONNECT_TIMEOUT: [Duration; 2] = [Duration::from_millis(100), Duration::from_mins(5)];
 /// Least and most of `dead_after`: below, a short stall kills connections; above, the idle timeout of 30 s
 /// comes first.
 const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
 /// Labels of one endpoint: every caller's snapshot carries them, and the controller takes no more.
-const LABELS_MAX: usize = 16;
+pub(super) const LABELS_MAX: usize = 16;
 /// Addresses under which one node is reached: more than a machine has networks.
-const ADVERTISE_MAX: usize = 8;
-
-/// The tables of the file.
-pub(super) const FILE_KEYS: &[Key] =
-    &[Key::new("node", "[node]"), Key::new("listen", "[[listen]]"), Key::new("serve", "[[serve]]")];
-const NODE_KEYS: &[Key] = &[
-    Key::new("state", "state = \"/var/lib/sinew/node\""),
-    Key::new("zone", "zone = \"eu-1\""),
-    Key::new("data", "data = \"0.0.0.0:7410\", an IP address and a port"),
-    Key::new("advertise", "advertise = [\"10.0.0.5\"], IP addresses without ports"),
-    Key::new("shards", "shards = 2"),
-    Key::new("admin", "admin = \"127.0.0.1:7403\", or \"\" to switch it off"),
-    Key::new("access_log", "access_log = \"/var/log/sinew/access.log\""),
-    Key::new("token_file", "token_file = \"/run/sinew/token\""),
-    Key::new("connect_timeout", "connect_timeout = \"10s\""),
-    Key::new("dead_after", "dead_after = \"10s\""),
-];
-const LISTEN_KEYS: &[Key] = &[
-    Key::new("service", "service = \"orders\", the service that is called here"),
-    Key::new("as", "as = \"web\", the service that calls"),
-    Key::new("address", "address = \"127.0.0.1:5001\", an IP address and a port"),
-];
-const SERVE_KEYS: &[Key] = &[
-    Key::new("service", "service = \"orders\", the service that runs there"),
-    Key::new("address", "address = \"127.0.0.1:8080\", an IP address and a port"),
-    Key::new("labels", "labels = { version = \"v1\" }"),
-];
+pub(super) const ADVERTISE_MAX: usize = 8;
 
 /// The whole file.
 pub(super) struct RawConfig {
@@ -88,9 +64,9 @@ pub(super) struct RawServe {
 /// Reads a file. `None` when there is no telling what it means.
 pub(super) fn read(file: &Table<'_>) -> Option<RawConfig> {
     file.require("node");
-    let node = file.table("node", NODE_KEYS).map(|table| read_node(&table));
-    let listens = file.tables("listen", LISTEN_KEYS).iter().map(read_listen).collect();
-    let serves = file.tables("serve", SERVE_KEYS).iter().map(read_serve).collect();
+    let node = file.table("node", NODE).map(|table| read_node(&table));
+    let listens = file.tables("listen", LISTEN).iter().map(read_listen).collect();
+    let serves = file.tables("serve", SERVE).iter().map(read_serve).collect();
     Some(RawConfig { node: node?, listens, serves })
 }
 
