@@ -1,4 +1,4 @@
-//! The keys of `controller.toml`.
+//! The keys of `controller.toml`: what each is for, what it takes, and whether a change needs a restart.
 
 use sinew_api::document::{Key, Shape};
 

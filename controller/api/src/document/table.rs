@@ -85,6 +85,19 @@ impl<'t> Table<'t> {
         self.entries?.get(key)
     }
 
+    /// Whether `key` is written, be it one of its keys or not.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.is_some_and(|entries| entries.contains_key(key))
+    }
+
+    /// Whether `key` is written and holds a table, be it one of its keys or not.
+    #[must_use]
+    pub fn has_table(&self, key: &str) -> bool {
+        let value = self.entries.and_then(|entries| entries.get(key));
+        value.is_some_and(|value| matches!(value.get_ref(), DeValue::Table(_)))
+    }
+
     /// How `key` is written.
     #[must_use]
     pub fn example(&self, key: &str) -> String {

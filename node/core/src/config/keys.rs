@@ -1,4 +1,4 @@
-//! The keys of `node.toml`, table by table.
+//! The keys of `node.toml`, table by table: what each is for, what it takes, and whether a change needs a restart.
 
 use sinew_api::document::{Key, Shape};
 
