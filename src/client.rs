@@ -1,5 +1,5 @@
-//! The controller's API, as commands call it: found through the controller's state directory, or told by
-//! address and token file. Every error says what to look at next.
+//! The controller's API and a node's admin listener, as commands call them: found through the state directory, or
+//! told by address and token file. Every error says what to look at next.
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,9 +40,25 @@ pub(crate) struct ApiArgs {
     admin_token: Option<PathBuf>,
 }
 
-/// A controller's API.
+/// Which node to ask.
+#[derive(Debug, Args)]
+pub(crate) struct NodeApiArgs {
+    /// The node's state directory; its admin listener and admin token are found there
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/sinew/node", env = "SINEW_NODE_STATE")]
+    state: PathBuf,
+}
+
+/// What a command needs of a node's `ports.json`.
+#[derive(Debug, serde::Deserialize)]
+struct NodePorts {
+    admin: Option<SocketAddr>,
+}
+
+/// A controller's API, or a node's admin listener.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// Which of the two.
+    who: &'static str,
     address: SocketAddr,
     token: Secret,
 }
@@ -60,7 +76,22 @@ impl Client {
         let default = args.state.join("admin.token");
         let file = args.admin_token.as_deref().unwrap_or(&default);
         let token = read(file, "the admin token", "pass the controller's own with --state or --admin-token")?;
-        Ok(Self { address, token: Secret::new(token.trim().to_owned()) })
+        Ok(Self { who: "controller", address, token: Secret::new(token.trim().to_owned()) })
+    }
+
+    /// Finds the admin listener of the node on this machine.
+    ///
+    /// # Errors
+    /// When no node keeps its state there, its files may not be read, or it has no admin listener.
+    pub(crate) fn of_node(args: &NodeApiArgs) -> anyhow::Result<Self> {
+        let file = args.state.join("ports.json");
+        let hint = "is a node running with this state directory? Pass --state DIR";
+        let ports = read(&file, "where the node listens", hint)?;
+        let ports: NodePorts = serde_json::from_str(&ports)
+            .with_context(|| format!("{} is not what a node writes; restart the node", file.display()))?;
+        let address = ports.admin.context("this node has no admin listener: set `admin` in its node.toml")?;
+        let token = read(&args.state.join("admin.token"), "the node's admin token", hint)?;
+        Ok(Self { who: "node", address, token: Secret::new(token.trim().to_owned()) })
     }
 
     /// Asks for something.
@@ -79,7 +110,38 @@ impl Client {
         self.call(Method::POST, path, serde_json::to_vec(body)?)
     }
 
+    /// Asks for something to be taken away.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.call(Method::DELETE, path, serde_json::to_vec(body)?)
+    }
+
+    /// Asks for something to be made, by a call that can be refused in a form of its own (status 422).
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub(crate) fn try_post<T: DeserializeOwned, E: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Result<T, E>> {
+        let (status, body) = self.answer(Method::POST, path, serde_json::to_vec(body)?)?;
+        if status == StatusCode::UNPROCESSABLE_ENTITY
+            && let Ok(refused) = serde_json::from_slice(&body)
+        {
+            return Ok(Err(refused));
+        }
+        self.read(status, &body).map(Ok)
+    }
+
     fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<T> {
+        let (status, body) = self.answer(method, path, body)?;
+        self.read(status, &body)
+    }
+
+    fn answer(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -90,28 +152,35 @@ impl Client {
             .context("the admin token holds characters that no token has; is it the right file?")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let answer = runtime.block_on(async { tokio::time::timeout(CALL_TIMEOUT, self.ask(request)).await });
-        let (status, body) = match answer {
-            Ok(answer) => answer?,
+        match answer {
+            Ok(answer) => answer,
             Err(_) => {
-                bail!("the controller at {} did not answer in {CALL_TIMEOUT:?}; is it stopped?", self.address)
+                bail!(
+                    "the {} at {} did not answer in {CALL_TIMEOUT:?}; is it stopped?",
+                    self.who,
+                    self.address
+                )
             }
-        };
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> anyhow::Result<T> {
         if status.is_success() {
-            return serde_json::from_slice(&body)
+            return serde_json::from_slice(body)
                 .with_context(|| format!("the answer of {} is not what this version expects", self.address));
         }
-        match serde_json::from_slice::<Problem>(&body) {
+        match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => bail!("{}", problem.error),
-            Err(_) => bail!("{} answers {status}; is that a controller's API?", self.address),
+            Err(_) => bail!("{} answers {status}; is that a {}?", self.address, self.who),
         }
     }
 
     async fn ask(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
-        let address = self.address;
+        let (address, who) = (self.address, self.who);
         let stream = TcpStream::connect(address).await.with_context(|| {
             format!(
-                "no controller answers at {address}: is it running? Its state directory says where it listened \
-                 last (ports.json); look at its log, or pass --state or --api"
+                "no {who} answers at {address}: is it running? Its state directory says where it listened last \
+                 (ports.json); look at its log, or pass --state"
             )
         })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -148,7 +217,7 @@ fn ports(state: &Path) -> anyhow::Result<Ports> {
 fn read(file: &Path, what: &str, hint: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(file).map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied => "only the user who runs the controller may read it; use sudo",
+            io::ErrorKind::PermissionDenied => "only the user who runs it may read it; use sudo",
             _ => hint,
         };
         anyhow::anyhow!("reading {what} from {}: {error}; {hint}", file.display())

@@ -10,10 +10,11 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use sinew_controller::Config;
 use sinew_controller::config::{Overrides, loopback};
+use sinew_controller::store::DiskStore;
 use sinew_transport::OsRuntime;
 use sinew_transport_core::ids::TrustDomain;
 
-use crate::threads::{side_runtime, stop_on_signals};
+use crate::threads::{side_runtime, start_thread, stop_on_signals};
 
 /// Where the configuration is when nobody says.
 const DEFAULT_CONFIG: &str = "/etc/sinew/controller.toml";
@@ -62,7 +63,8 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     }
     let runtime = side_runtime().context("making threads")?;
     let stop = stop_on_signals(&runtime).context("watching for signals")?;
-    runtime.block_on(sinew_controller::run(config, Arc::new(OsRuntime), stop))?;
+    let store = DiskStore::open(&config.state.join(DiskStore::FILE), start_thread("sinew-store"))?;
+    runtime.block_on(sinew_controller::run(config, Arc::new(OsRuntime), Arc::new(store), stop))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,6 +3,8 @@
 
 mod weights;
 
+mod concerns;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
 use sinew_api::control::LinkState;
+use sinew_api::hosting::Health;
 use sinew_api::status::{NodeStatus, Status};
 use sinew_api::weights::ServiceWeights;
 use sinew_transport_core::ids::ServiceName;
@@ -82,6 +85,9 @@ fn render(status: &Status, now: u64) -> String {
             let (name, what, why) = (&node.name, &rejected.name, &rejected.reason);
             let _ = writeln!(page, "\n{name} refused revision {}: {what}: {why}", rejected.revision);
         }
+        for concern in concerns::concerns(node, now) {
+            let _ = writeln!(page, "\n{concern}");
+        }
     }
     page
 }
@@ -119,17 +125,24 @@ fn nodes(status: &Status, now: u64) -> Table {
 }
 
 fn services(status: &Status) -> Table {
-    let mut table = table(&["SERVICE", "ENDPOINT", "LABELS", "CALLED FROM"]);
+    let mut table = table(&["SERVICE", "ENDPOINT", "HEALTH", "CAPACITY", "LABELS", "CALLED FROM"]);
     for service in &status.services {
         let callers = list(&service.callers);
         if service.endpoints.is_empty() {
-            table.add_row([service.name.as_str(), "none", "-", &callers]);
+            table.add_row([service.name.as_str(), "none", "-", "-", "-", &callers]);
         }
         for endpoint in &service.endpoints {
             let labels: Vec<_> =
                 endpoint.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let id = format!("{}/{}", endpoint.node, endpoint.slot);
-            table.add_row([service.name.as_str(), &id, &list(&labels), &callers]);
+            let health = match endpoint.health {
+                Health::Starting => "starting",
+                Health::Up => "up",
+                Health::Down => "down",
+                Health::Draining => "draining",
+            };
+            let capacity = endpoint.capacity.to_string();
+            table.add_row([service.name.as_str(), &id, health, &capacity, &list(&labels), &callers]);
         }
     }
     table
@@ -219,7 +232,7 @@ mod tests {
             "revision": 7,
             "nodes": [node("n1", true, 7, json!(null)), node("n2", false, 6, json!(null)), node("n3", true, 6, rejected)],
             "services": [
-                {"name": "orders", "endpoints": [{"node": "n1", "slot": 0, "labels": {"version": "v1"}}], "callers": ["n2"]},
+                {"name": "orders", "endpoints": [{"node": "n1", "slot": 0, "labels": {"version": "v1"}, "capacity": 100, "health": "down"}], "callers": ["n2"]},
                 {"name": "stock", "endpoints": [], "callers": ["n1"]},
             ],
         }))
@@ -240,8 +253,8 @@ mod tests {
         assert!(row(&page, &["n1", "connected", "eu-1", "7", "expires", "in", "23h", "53m"]), "{page}");
         assert!(row(&page, &["n2", "lost", "eu-1", "6", "(behind)"]), "{page}");
         assert!(row(&page, &["n3", "connected", "eu-1", "6", "(refused", "7)"]), "{page}");
-        assert!(row(&page, &["orders", "n1/0", "version=v1", "n2"]), "{page}");
-        assert!(row(&page, &["stock", "none", "-", "n1"]), "{page}");
+        assert!(row(&page, &["orders", "n1/0", "down", "100", "version=v1", "n2"]), "{page}");
+        assert!(row(&page, &["stock", "none", "-", "-", "-", "n1"]), "{page}");
         assert!(row(&page, &["n1", "n9", "suspect", "1.2", "ms"]), "{page}");
         assert!(!page.contains("n8"), "idle links are nobody's concern: {page}");
         assert!(page.contains("n3 refused revision 7: service orders: no room"), "{page}");

@@ -24,6 +24,11 @@ impl ShardHost for ShardThreads {
     }
 }
 
+/// Starts a thread of that name with whatever it is given.
+pub(crate) fn start_thread(name: &'static str) -> impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    move |run| std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+}
+
 /// A runtime for everything that is not the data plane.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 
 mod guard;
 mod listener;
+mod resources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,10 +77,11 @@ fn router(api: Api) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/weights/{service}", get(weights))
         .route("/v1/tokens", post(create_token))
+        .merge(resources::routes())
         .layer(middleware::from_fn_with_state(api.clone(), guard::credential));
     Router::new()
         .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(async || "ready\n"))
         .route("/metrics", get(metrics))
         .merge(private)
         .fallback(async || {
@@ -88,7 +90,7 @@ fn router(api: Api) -> Router {
         .method_not_allowed_fallback(async || {
             problem(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this path takes another method: status and weights GET, tokens POST",
+                "this path takes another method: GET what is read, POST what is made",
             )
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -123,11 +125,11 @@ async fn create_token(
     body: Result<Json<NewToken>, JsonRejection>,
 ) -> Result<(StatusCode, Json<CreatedToken>), Response> {
     let Json(new) = body.map_err(|e| problem(e.status(), &format!("creating a token: {}", e.body_text())))?;
-    let created = api.hub.create_token(new).map_err(|error| {
+    let created = api.hub.create_token(new).await.map_err(|error| {
         let status = match &error {
             NoToken::Create(CreateError::Refused(TokenError::TooMany)) => StatusCode::TOO_MANY_REQUESTS,
             NoToken::Create(CreateError::Refused(_)) | NoToken::TooLong => StatusCode::BAD_REQUEST,
-            NoToken::Create(CreateError::State(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            NoToken::Create(CreateError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             NoToken::Full(_) => StatusCode::CONFLICT,
         };
         problem(status, &format!("creating a token: {error}"))
@@ -135,20 +137,10 @@ async fn create_token(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// `GET /readyz`: always, once it answers. A controller that still waits for its nodes to come back after
-/// a restart must be reached by them.
-async fn ready(State(api): State<Api>) -> &'static str {
-    if api.hub.mesh(|mesh| mesh.is_settled()) {
-        "ready\n"
-    } else {
-        "ready; no snapshots yet: waiting for the nodes that joined before to come back\n"
-    }
-}
-
 /// `GET /metrics`: OpenMetrics text.
 async fn metrics(State(api): State<Api>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    api.hub.measure();
+    api.hub.measure().await;
     for (reason, count) in api.sessions.refused() {
         Metrics::set_reason(&api.hub.metrics.refused, reason, count);
     }

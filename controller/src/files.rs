@@ -1,19 +1,14 @@
 //! The state directory: what a controller must not forget.
 //!
-//! Everything at rest is PEM or JSON with a `version`. A version from the future is refused with a
-//! remedy, never rewritten: an older program would lose what it does not understand. Files are replaced
-//! as a whole, through the [`Runtime`], so that a crash leaves the old one or the new one.
+//! Keys and certificates are PEM, `ports.json` says where the controller listens, and what the mesh is made of
+//! is in the [store](crate::store). Files are replaced as a whole, through the [`Runtime`], so that a crash leaves the old one or the new one.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sinew_transport::runtime::{Access, Runtime};
-
-/// The version of every JSON file that this program writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
 
 /// Why the state directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,17 +22,6 @@ pub enum StateError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
-    },
-    /// A newer program wrote it.
-    #[error(
-        "{} has version {found}, this program knows up to {VERSION}: a newer sinew wrote it; start that one, \
-         or restore a backup of the state directory from before the upgrade", path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u64,
     },
     /// It is not what this program writes.
     #[error("{} is damaged: {reason}; restore it from a backup, or {remedy}", path.display())]
@@ -82,26 +66,6 @@ impl StateDir {
         let path = self.path(name);
         let written = self.runtime.write_file(&path, bytes, access);
         written.map_err(|source| StateError::Io { doing: "writing", path, source })
-    }
-
-    /// The content of a JSON file; none when there is no such file. `remedy`: what can be done when it is
-    /// damaged and there is no backup.
-    pub(crate) fn read_json<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        remedy: &'static str,
-    ) -> Result<Option<T>, StateError> {
-        let Some(bytes) = self.read(name)? else { return Ok(None) };
-        let damaged = |reason: String| self.damaged(name, reason, remedy);
-        let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-        match json.get("version").and_then(serde_json::Value::as_u64) {
-            None => return Err(damaged("it has no `version`".to_owned())),
-            Some(found) if found > u64::from(VERSION) => {
-                return Err(StateError::Newer { path: self.path(name), found });
-            }
-            Some(_) => {}
-        }
-        serde_json::from_value(json).map(Some).map_err(|e| damaged(e.to_string()))
     }
 
     /// Replaces a JSON file.

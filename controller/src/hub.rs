@@ -1,31 +1,37 @@
 //! What sessions, joins and the API share: the mesh, the ledger, the authority, the clocks.
 //!
-//! Locks are short and never cross an await. [`Hub::change`] is the only way to change the mesh so that
+//! The mesh's lock is short and never crosses an await; the ledger's waits for the disk, and holds up only
+//! whoever writes, too. [`Hub::change`] is the only way to change the mesh so that
 //! somebody may have to hear of it: it wakes every session, and each asks for its own turn. Nothing is
 //! handed to them, so nothing piles up before a slow one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sinew_api::control::{Register, Report};
+use sinew_api::hosting::Serving;
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
 use sinew_controller_core::{
-    Answerer, Grant, Mesh, Mistake, Outcome, SecretHash, SessionEnd, SessionId, Turn,
+    Answerer, Declared, Grant, Mesh, Mistake, Outcome, SecretHash, SessionEnd, SessionId, Turn,
 };
 use sinew_transport::runtime::Runtime;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, watch};
 use tokio::time::Instant;
 
 use crate::authority::Authority;
 use crate::credential::random_secret;
-use crate::files::StateError;
 use crate::ledger::{CreateError, Ledger};
 use crate::metrics::Metrics;
+use crate::store::StoreError;
+
+/// How long registrations are collected before they are saved: a storm of them is one write. What a crash
+/// loses of them the nodes bring back.
+const SAVE_AFTER: Duration = Duration::from_millis(250);
 
 /// See the module's text.
 #[derive(Debug)]
@@ -39,8 +45,10 @@ pub(crate) struct Hub {
     runtime: Arc<dyn Runtime>,
     started: Instant,
     mesh: Mutex<Mesh>,
-    ledger: Mutex<Ledger>,
+    /// Whoever changes it holds it while the disk writes; nothing that must be quick waits for it.
+    ledger: tokio::sync::Mutex<Ledger>,
     changed: watch::Sender<()>,
+    answered: watch::Sender<()>,
 }
 
 /// What a hub is made of.
@@ -78,8 +86,9 @@ impl Hub {
             runtime: parts.runtime,
             started: parts.started,
             mesh: Mutex::new(parts.mesh),
-            ledger: Mutex::new(parts.ledger),
+            ledger: tokio::sync::Mutex::new(parts.ledger),
             changed: watch::Sender::new(()),
+            answered: watch::Sender::new(()),
         }
     }
 
@@ -99,17 +108,33 @@ impl Hub {
     }
 
     /// Changes the mesh, and wakes whoever may have to hear of it.
-    fn change<T>(&self, change: impl FnOnce(&mut Mesh) -> T) -> T {
-        let (result, revision) = {
-            let mut mesh = lock(&self.mesh);
-            let result = change(&mut mesh);
-            (result, mesh.revision())
-        };
-        if let Err(error) = lock(&self.ledger).reserve(revision) {
-            tracing::error!(%error, %revision, "revisions are not kept: after a restart their numbers would repeat");
-        }
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Mesh) -> T) -> T {
+        let result = change(&mut lock(&self.mesh));
         self.changed.send_replace(());
         result
+    }
+
+    /// The ledger, sure of what is on disk.
+    pub(crate) async fn ledger(&self) -> Result<MutexGuard<'_, Ledger>, StoreError> {
+        let mut ledger = self.ledger.lock().await;
+        if ledger.make_sure().await? {
+            let (declared, grants) = (Declared::new(ledger.resources()), ledger.grants().clone());
+            self.change(|mesh| {
+                grants.into_iter().for_each(|(node, services)| mesh.grant(&node, services));
+                mesh.declare(declared)
+            });
+        }
+        Ok(ledger)
+    }
+
+    /// Something that notices every answer of a node from now on.
+    pub(crate) fn watch_answers(&self) -> watch::Receiver<()> {
+        self.answered.subscribe()
+    }
+
+    /// Tells that a node has answered a push.
+    pub(crate) fn on_answer(&self) {
+        self.answered.send_replace(());
     }
 
     /// Looks at the mesh, or notes what nobody must hear of.
@@ -124,10 +149,9 @@ impl Hub {
         register: Register,
         from: IpAddr,
     ) -> Result<Attendance, Vec<Mistake>> {
-        let now = self.started.elapsed();
-        let registered = self.change(|mesh| mesh.register(now, node, register, from))?;
-        if registered.supersedes.is_some() {
-            tracing::warn!(%node, %from, "a newer session takes over from an older one with the same identity");
+        let registered = self.change(|mesh| mesh.register(node, register, from))?;
+        if registered.another_run {
+            tracing::warn!(%node, %from, "another process takes over a node from one that still had a session: a restart, or a copied state directory");
         }
         Ok(Attendance {
             hub: Arc::clone(self),
@@ -138,21 +162,47 @@ impl Hub {
         })
     }
 
-    /// Sleeps until the mesh has something to do by itself, and does it; for as long as it is polled.
+    /// Sleeps until the mesh has something to do by itself, and does it; keeps revisions from being handed out
+    /// twice. For as long as it is polled.
     pub(crate) async fn keep_time(&self) {
         let mut changed = self.watch();
+        let mut save_at = None;
         loop {
-            let deadline = self.mesh(|mesh| mesh.poll_timeout());
+            let (deadline, revision, unsaved) =
+                self.mesh(|mesh| (mesh.poll_timeout(), mesh.revision(), mesh.has_unsaved()));
+            self.reserve(revision).await;
+            save_at = save_at.or_else(|| unsaved.then(|| Instant::now() + SAVE_AFTER));
             tokio::select! {
                 _ = changed.changed() => {}
+                () = sleep_until(save_at) => {
+                    save_at = None;
+                    self.save().await;
+                }
                 () = sleep_until(deadline.map(|at| self.started + at)) => {
                     let now = self.started.elapsed();
                     // Once a second weights are made; nobody is woken unless one moved.
                     if self.mesh(|mesh| mesh.handle_timeout(now)) {
-                        self.change(|_| tracing::debug!("the mesh settled, forgot a node, or has new weights"));
+                        self.change(|_| tracing::debug!("the mesh forgot a node, or has new weights"));
                     }
                 }
             }
+        }
+    }
+
+    async fn reserve(&self, revision: Revision) {
+        let reserved = async { self.ledger().await?.reserve(revision).await };
+        if let Err(error) = reserved.await {
+            tracing::error!(%error, %revision, "revisions are not kept: after a restart their numbers would repeat");
+        }
+    }
+
+    /// Saves who is registered with what.
+    async fn save(&self) {
+        let registrations = self.mesh(|mesh| mesh.take_unsaved());
+        let saved = async { self.ledger().await?.save(&registrations).await };
+        if let Err(error) = saved.await {
+            tracing::error!(%error, "registrations are not saved: after a restart, nodes that are slow to come back are missed");
+            self.mesh(|mesh| mesh.still_unsaved(registrations.into_keys()));
         }
     }
 
@@ -162,7 +212,7 @@ impl Hub {
     }
 
     /// Makes a token. Its text is in the answer and nowhere else.
-    pub(crate) fn create_token(&self, new: NewToken) -> Result<CreatedToken, NoToken> {
+    pub(crate) async fn create_token(&self, new: NewToken) -> Result<CreatedToken, NoToken> {
         let grant = Grant { node: new.node, services: new.services.into_iter().collect() };
         let (room, nodes) = self.mesh(|mesh| (mesh.has_room_for(&grant.node), mesh.grants().len()));
         if !room {
@@ -183,7 +233,8 @@ impl Hub {
             return Err(NoToken::TooLong);
         }
         let (now, ttl) = (self.wall_now().as_secs(), Duration::from_secs(new.ttl_seconds));
-        let expires = lock(&self.ledger).create_token(now, hash, grant, ttl)?;
+        let expires =
+            self.ledger().await.map_err(CreateError::from)?.create_token(now, hash, grant, ttl).await?;
         self.metrics.tokens_created.inc();
         let services = token.services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
         tracing::info!(node = %token.node, services, expires, token = hash.short(), "token made");
@@ -191,13 +242,13 @@ impl Hub {
     }
 
     /// What redeeming a secret would give; changes nothing.
-    pub(crate) fn look(&self, hash: &SecretHash) -> Outcome {
-        lock(&self.ledger).look(self.wall_now().as_secs(), hash)
+    pub(crate) async fn look(&self, hash: &SecretHash) -> Result<Outcome, StoreError> {
+        Ok(self.ledger().await?.look(self.wall_now().as_secs(), hash))
     }
 
     /// Uses a secret up, if it is good, and grants its services to its node.
-    pub(crate) fn redeem(&self, hash: &SecretHash) -> Result<Outcome, StateError> {
-        let outcome = lock(&self.ledger).redeem(self.wall_now().as_secs(), hash)?;
+    pub(crate) async fn redeem(&self, hash: &SecretHash) -> Result<Outcome, StoreError> {
+        let outcome = self.ledger().await?.redeem(self.wall_now().as_secs(), hash).await?;
         if let Outcome::Granted(grant) = &outcome {
             self.change(|mesh| mesh.grant(&grant.node, grant.services.clone()));
         }
@@ -205,11 +256,11 @@ impl Hub {
     }
 
     /// Brings the gauges up to date.
-    pub(crate) fn measure(&self) {
+    pub(crate) async fn measure(&self) {
         let (nodes, revision, moved) =
             self.mesh(|mesh| (mesh.node_count(), mesh.revision(), mesh.weights_moved()));
         self.metrics.weights_moved.inner().store(moved, Relaxed);
-        let outstanding = lock(&self.ledger).outstanding(self.wall_now().as_secs());
+        let outstanding = self.ledger.lock().await.outstanding(self.wall_now().as_secs());
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.metrics.nodes.set(gauge(nodes));
         self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
@@ -229,14 +280,19 @@ pub(crate) struct Attendance {
 }
 
 impl Attendance {
+    /// Whose session it is.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     /// What the node is granted.
     pub(crate) fn granted(&self) -> &[ServiceName] {
         &self.granted
     }
 
     /// What this session should do next.
-    pub(crate) fn poll_turn(&self, sent: Option<Revision>) -> Turn {
-        self.hub.mesh(|mesh| mesh.poll_turn(&self.node, self.session, sent))
+    pub(crate) fn poll_turn(&self) -> Turn {
+        self.hub.mesh(|mesh| mesh.poll_turn(&self.node, self.session))
     }
 
     /// Notes something that only this node's session may say.
@@ -246,15 +302,21 @@ impl Attendance {
 
     /// Takes what the node saw.
     pub(crate) fn report(&self, report: Report) {
+        let clock_ms = u64::try_from(self.hub.wall_now().as_millis()).unwrap_or(u64::MAX);
         let begins = self.note(|mesh, node, session| {
             let before = mesh.weighs();
-            mesh.on_report(node, session, report);
+            mesh.on_report(clock_ms, node, session, report);
             !before && mesh.weighs()
         });
         if begins {
             // Whoever keeps the time must look at the clock again.
             self.hub.changed.send_replace(());
         }
+    }
+
+    /// Takes the node's word about what it hosts, and wakes whoever must hear of it.
+    pub(crate) fn serving(&self, serving: Serving) -> Result<(), Vec<Mistake>> {
+        self.hub.change(|mesh| mesh.on_serving(&self.node, self.session, serving)).map(|_| ())
     }
 
     /// Tells how the session ended.
@@ -290,11 +352,12 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// A panic while it was held was a defect of ours, and cost one session; the others go on with a mesh
 /// that registrations correct.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
+/// Sleeps until then; without a moment, forever.
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

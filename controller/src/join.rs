@@ -97,7 +97,7 @@ async fn exchange(hub: &Hub, mut sender: FrameSender, mut receiver: FrameReceive
         Err(error) => return JoinEnd::Malformed(error.to_string()),
     };
     let (answer, end) = match request {
-        Ok(request) => decide(hub, request),
+        Ok(request) => decide(hub, request).await,
         Err(error) => (JoinAnswer::Refused, JoinEnd::Malformed(error.to_string())),
     };
     if let Err(error) = sender.send(&answer).await {
@@ -109,12 +109,13 @@ async fn exchange(hub: &Hub, mut sender: FrameSender, mut receiver: FrameReceive
 
 /// The decision, and what the other side is told of it. The certificate is made before the token is used
 /// up, and sent after: a failure costs no token.
-fn decide(hub: &Hub, request: JoinRequest) -> (JoinAnswer, JoinEnd) {
+async fn decide(hub: &Hub, request: JoinRequest) -> (JoinAnswer, JoinEnd) {
     let secret = Secret::new(request.secret);
     let hash = hash_of(secret.expose());
-    let grant = match hub.look(&hash) {
-        Outcome::Granted(grant) => grant,
-        other => return refuse(other),
+    let grant = match hub.look(&hash).await {
+        Ok(Outcome::Granted(grant)) => grant,
+        Ok(other) => return refuse(other),
+        Err(error) => return (JoinAnswer::Refused, JoinEnd::Failed(error.to_string())),
     };
     let csr = match Request::parse(&request.csr) {
         Ok(csr) => csr,
@@ -128,7 +129,7 @@ fn decide(hub: &Hub, request: JoinRequest) -> (JoinAnswer, JoinEnd) {
         Ok(certificate) => certificate.to_vec(),
         Err(error) => return (JoinAnswer::Refused, JoinEnd::Failed(error.to_string())),
     };
-    match hub.redeem(&hash) {
+    match hub.redeem(&hash).await {
         Ok(Outcome::Granted(grant)) => {
             hub.metrics.certificates_issued.inc();
             let root = hub.authority.root().to_vec();

@@ -5,9 +5,11 @@
 //!
 //! - [`config`]: `controller.toml`, all mistakes at once.
 //! - [`run()`]: a controller's life, from its state directory to its last farewell.
-//! - `authority`: the CA of the trust domain. `ledger`: tokens and grants, on disk before they count.
+//! - `authority`: the CA of the trust domain. `ledger`: tokens, grants and resources, on disk before they count.
+//!   `declare`: what an operator applies, from the check to the disk.
 //! - `accept` → `join` | `control`: what arrives on the UDP socket, and the story of each.
 //! - `api`: the HTTP side, for people and programs with the admin token.
+//! - [`store`]: what must not be forgotten, as etcd would keep it.
 //! - `hub`: what all of these share. `metrics`: what they count.
 //!
 //! Nothing here is in the way of traffic: agents go on with their last snapshot when this process is gone.
@@ -18,14 +20,17 @@ mod authority;
 pub mod config;
 mod control;
 mod credential;
+mod declare;
 mod files;
 mod hub;
 mod join;
 mod ledger;
 mod metrics;
+mod renew;
 mod run;
+pub mod store;
 
 pub use authority::AuthorityError;
-pub use config::{Config, ConfigErrors};
+pub use config::Config;
 pub use files::StateError;
 pub use run::{Ports, RunError, run};

@@ -32,10 +32,11 @@ pub(crate) struct Metrics {
     pub(crate) refused: Family<ByReason, Counter>,
     /// Calls of the API that were refused, by why: host, origin, credential.
     pub(crate) api_refused: Family<ByReason, Counter>,
-    /// Snapshots sent whole. One that a node did not take in time is not counted.
-    pub(crate) pushes: Counter,
-    /// Bytes of those snapshots.
-    pub(crate) pushed_bytes: Counter,
+    /// Snapshots sent, by how: `whole`, or `delta`, the difference. One that a node did not read in time is not
+    /// counted.
+    pub(crate) pushes: Family<ByKind, Counter>,
+    /// Bytes of those.
+    pub(crate) pushed_bytes: Family<ByKind, Counter>,
     /// Snapshots that were too large to send; the node keeps the one before.
     pub(crate) pushes_too_large: Counter,
     /// Snapshots that nodes acknowledged.
@@ -46,7 +47,9 @@ pub(crate) struct Metrics {
     pub(crate) frames_skipped: Counter,
     /// Weights that moved far enough for their caller to be told.
     pub(crate) weights_moved: Counter,
-    /// Certificates issued to nodes.
+    /// Requests of nodes for another certificate, by what became of them: see [`crate::renew`].
+    pub(crate) renewals: Family<ByOutcome, Counter>,
+    /// Certificates issued to nodes, renewals included.
     pub(crate) certificates_issued: Counter,
 }
 
@@ -62,7 +65,19 @@ pub(crate) struct ByReason {
     reason: String,
 }
 
+/// A label that says how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ByKind {
+    kind: &'static str,
+}
+
 impl Metrics {
+    /// Counts a push that was sent.
+    pub(crate) fn pushed(&self, kind: &'static str, bytes: usize) {
+        self.pushes.get_or_create(&ByKind { kind }).inc();
+        self.pushed_bytes.get_or_create(&ByKind { kind }).inc_by(bytes as u64);
+    }
+
     /// Counts what became of something.
     pub(crate) fn count_outcome(family: &Family<ByOutcome, Counter>, outcome: &'static str) {
         family.get_or_create(&ByOutcome { outcome }).inc();
@@ -93,13 +108,14 @@ impl Metrics {
         this.register("session_ends", "Control sessions that ended, by reason", self.session_ends.clone());
         this.register("refused", "Connections refused, by reason", self.refused.clone());
         this.register("api_refused", "Calls of the API refused, by reason", self.api_refused.clone());
-        this.register("pushes", "Snapshots sent", self.pushes.clone());
+        this.register("pushes", "Snapshots sent, whole or as a difference", self.pushes.clone());
         this.register("pushed_bytes", "Bytes of snapshots sent", self.pushed_bytes.clone());
         this.register("pushes_too_large", "Snapshots too large to send", self.pushes_too_large.clone());
         this.register("acks", "Snapshots acknowledged", self.acks.clone());
         this.register("weights_moved", "Weights told anew", self.weights_moved.clone());
         this.register("rejects", "Snapshots refused by nodes", self.rejects.clone());
         this.register("frames_skipped", "Frames of unknown kind", self.frames_skipped.clone());
+        this.register("renewals", "Requests for another certificate, by outcome", self.renewals.clone());
         this.register(
             "certificates_issued",
             "Certificates issued to nodes",

@@ -79,7 +79,6 @@ async fn a_change_that_does_not_concern_a_node_is_not_sent_to_it() {
     let controller = Controller::start().await;
     let (mut quiet, _) = Node::up(&controller, "n1", &["mail"], &[]).await;
     quiet.snapshot().await;
-    quiet.ack().await;
     controller.metric_becomes("sinew_controller_acks_total", 1).await;
 
     let (mut host, _) = Node::up(&controller, "n2", &["orders"], &[]).await;
@@ -141,17 +140,22 @@ async fn what_a_node_says_is_seen_in_status() {
     let (mut caller, _) = Node::up(&controller, "n1", &[], &["orders"]).await;
     let (mut host, _) = Node::up(&controller, "n2", &["orders"], &[]).await;
     caller.snapshot_where(|s| !s.peers.is_empty()).await;
-    host.snapshot().await;
+    host.offered().await;
 
-    caller.ack().await;
     host.reject("service orders", "no room").await;
     let link =
         LinkReport { node: "n2".parse().expect("valid"), state: LinkState::Up, rtt_us: 250, loss_ppm: 0 };
     caller
-        .report(&Report { certificate_expiry: 77, links: vec![link], endpoints: Vec::new(), ext: Vec::new() })
+        .report(&Report {
+            certificate_expiry: 77,
+            certificate_issued: 7,
+            clock_ms: 0,
+            links: vec![link],
+            endpoints: Vec::new(),
+            ext: Vec::new(),
+        })
         .await;
     controller.metric_becomes("sinew_controller_rejects_total", 1).await;
-    controller.metric_becomes("sinew_controller_acks_total", 1).await;
     let status = loop {
         let status = controller.status().await;
         if status.nodes[0].certificate_expiry == 77 {

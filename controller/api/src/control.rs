@@ -105,6 +105,10 @@ pub struct Ack {
 }
 control!(Ack, 35);
 
+/// The [`Reject::name`] by which a node says that it does not hold what a [`Delta`] starts from: it is sent the
+/// whole.
+pub const REJECT_BASE: &str = "base";
+
 /// Node to controller: the snapshot of this revision was refused; the one before stays in use.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Reject {
@@ -122,6 +126,10 @@ control!(Reject, 36);
 pub struct Report {
     /// The end of this node's certificate, seconds since 1970.
     pub certificate_expiry: u64,
+    /// The certificate's issue, seconds since 1970.
+    pub certificate_issued: u64,
+    /// The node's clock when it sent this, milliseconds since 1970.
+    pub clock_ms: u64,
     /// Every peer in the snapshot.
     pub links: Vec<LinkReport>,
     /// Every endpoint in use: with connections in progress, or turns or ends since the last report.
@@ -222,4 +230,6 @@ pub enum FarewellReason {
     Invalid,
     /// The controller stops; come back with back-off.
     Stopping,
+    /// The node's certificate ended: come back to renew it, and for nothing else, before anything else.
+    CertificateExpired,
 }

@@ -2,7 +2,9 @@
 //!
 //! - [`mesh`]: who is granted what, who hosts and calls what, what each node must be told
 //!   next, and all of it as the API shows it.
+//! - [`declared`]: what an operator declared, arranged by node.
 //! - [`registration`]: what a node declares, checked once at the edge, all mistakes at once.
+//! - [`resources`]: what an operator declares, read and checked whole.
 //! - [`tokens`]: the one-use rights to join.
 //! - [`weights`]: how much of each caller's traffic each endpoint should get.
 //!
@@ -14,12 +16,15 @@
 //! Time is an argument everywhere. Monotonic time is a [`std::time::Duration`] since an epoch of the
 //! caller's choosing; wall time is in seconds since 1970.
 
+pub mod declared;
 pub mod mesh;
 pub mod registration;
+pub mod resources;
 pub mod tokens;
 pub mod weights;
 
-pub use mesh::{Answerer, Mesh, SessionEnd, SessionId, Turn};
+pub use declared::Declared;
+pub use mesh::{Answerer, Mesh, Push, SessionEnd, SessionId, Turn};
 pub use registration::{Mistake, Registration};
 pub use tokens::{Grant, Outcome, SecretHash, Tokens};
 pub use weights::Weights;

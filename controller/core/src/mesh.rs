@@ -2,25 +2,28 @@
 //!
 //! **The rule:** every change that a node must hear of makes one revision more and marks exactly the
 //! nodes that it concerns; a change that nobody must hear of (an identical registration, a report) does
-//! neither. A session asks [`Mesh::poll_turn`] after each change and is told to rest, to push the node's
-//! snapshot of this moment, or to leave. So nothing is queued for a slow node, and the newest state wins.
+//! neither. A session asks [`Mesh::poll_turn`] after each change and each answer of its node, and is told
+//! to rest, to push what changed up to this moment, or to leave. So nothing is queued for a slow node, and the
+//! newest state wins.
 //!
 //! **Sessions:** the newest session with one identity wins; the older finds out at its next turn. When a
 //! session is closed its endpoints go at once. When it is lost they stay for [`FORGET_AFTER`], because
 //! agents find dead peers by themselves and a short loss of the session must not disturb traffic.
 //!
-//! **Settling:** after a restart the state is empty while the mesh is not. Until every granted node is
-//! back, or [`SETTLE`] after the first one, nobody is told to push: no node gets a snapshot that forgets
-//! the others. Meanwhile they go on with the one that they have.
-//!
-//! **Weights:** what nodes report becomes weights ([`crate::weights`]), about once a second; one that moved far
-//! enough is a change that concerns the caller that it is for.
+//! **After a restart** the mesh is what it was: whoever keeps it saves every registration
+//! ([`Mesh::take_unsaved`]) and brings them back ([`Mesh::restore`]) as sessions that were lost at that moment. So
+//! no node gets a snapshot that forgets the others, and nobody waits.
 //!
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
 mod change;
+mod declare;
 mod index;
 mod node;
+mod restore;
+mod rollout;
+mod runs;
+mod serving;
 mod status;
 mod view;
 mod weigh;
@@ -29,26 +32,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sinew_api::Snapshot;
-use sinew_api::control::{FarewellReason, Register, Reject};
+use sinew_api::control::Register;
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
+use crate::declared::Declared;
 use crate::registration::{Mistake, Registration};
 use crate::weights::Weights;
+use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
+use runs::Runs;
 
+pub use rollout::{Push, Turn};
 pub use status::Answerer;
 
 /// How long the endpoints of a lost session stay. Longer than a controller's restart or a node's
 /// back-off, shorter than anyone waits before asking why a dead node is still listed.
 pub const FORGET_AFTER: Duration = Duration::from_secs(30);
-
-/// How long a restarted controller waits for its nodes, from the first one on, before it pushes. A
-/// controller that was killed is noticed by silence, by each node at its own moment: these are up to a
-/// keep-alive (3 s) apart, and dialling takes its time, too.
-pub const SETTLE: Duration = Duration::from_secs(5);
 
 /// The most nodes that may join one mesh: what snapshots of 8 MiB and pushes in a second are good for.
 pub const MAX_NODES: usize = 10_000;
@@ -64,19 +65,14 @@ pub struct Mesh {
     weights: Weights,
     /// When weights are made next.
     weigh_at: Duration,
-    settling: Settling,
     sessions: u64,
-}
-
-/// How far the mesh has come back after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settling {
-    /// Nobody is back yet.
-    Waiting,
-    /// Somebody is back; the others get until then.
-    Until(Duration),
-    /// As well as it will.
-    Done,
+    /// Nodes whose registration was changed since it was last asked for.
+    unsaved: BTreeSet<NodeName>,
+    declared: Declared,
+    /// Nodes for which something was declared that were not registered then, until they are.
+    awaited: BTreeMap<NodeName, Revision>,
+    /// A declaration on its way to the disk.
+    holding: Option<Holding>,
 }
 
 /// One control session, among all that there ever were.
@@ -99,34 +95,35 @@ pub struct Registered {
     pub session: SessionId,
     /// The session that this one takes over from.
     pub supersedes: Option<SessionId>,
+    /// Whether that session was another run of the program.
+    pub another_run: bool,
     /// What the node is granted.
     pub granted: Vec<ServiceName>,
 }
 
-/// What a session should do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
-    /// Nothing, until something changes.
-    Rest,
-    /// Send this to the node.
-    Push(Snapshot),
-    /// Tell the node why, and end.
-    Leave(FarewellReason),
-}
-
 impl Mesh {
     /// A mesh in which nobody is here yet. `revision` is the last that was ever handed out, `grants` what
-    /// earlier runs granted: if there are any, the mesh must settle first.
+    /// earlier runs granted.
     #[must_use]
     pub fn new(
         default: DefaultPolicy,
         revision: Revision,
         grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     ) -> Self {
-        let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
-        let (nodes, index, weights) = (BTreeMap::new(), Index::default(), Weights::default());
-        let weigh_at = Duration::ZERO;
-        Self { default, revision, grants, nodes, index, weights, weigh_at, settling, sessions: 0 }
+        Self {
+            default,
+            revision,
+            grants,
+            nodes: BTreeMap::new(),
+            index: Index::default(),
+            weights: Weights::default(),
+            weigh_at: Duration::ZERO,
+            sessions: 0,
+            unsaved: BTreeSet::new(),
+            declared: Declared::default(),
+            awaited: BTreeMap::new(),
+            holding: None,
+        }
     }
 
     /// The state's number.
@@ -141,13 +138,7 @@ impl Mesh {
         self.nodes.len()
     }
 
-    /// Whether snapshots are pushed: always, but for the first moments after a restart.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.settling == Settling::Done
-    }
-
-    /// What every node is granted, for whoever keeps it.
+    /// What every node is granted by its token, for whoever keeps it.
     #[must_use]
     pub fn grants(&self) -> &BTreeMap<NodeName, BTreeSet<ServiceName>> {
         &self.grants
@@ -159,21 +150,17 @@ impl Mesh {
         self.grants.len() < MAX_NODES || self.grants.contains_key(node)
     }
 
-    /// Grants services to a node, in place of what it had. A registration that asks for more than that
+    /// Grants services to a node by a token, in place of those of the token before; what is declared goes
+    /// first. A registration that asks for more than that
     /// is dropped at once, and its session told at its next turn.
     pub fn grant(&mut self, node: &NodeName, services: BTreeSet<ServiceName>) {
-        if self.grants.get(node) == Some(&services) {
-            return;
-        }
-        if let Some(registered) = self.nodes.get(node) {
-            if registered.registration.ungranted(node, &services).is_empty() {
-                let concerned = self.index.around(node, &registered.registration);
-                self.on_change(concerned);
-            } else {
-                self.remove(node);
-            }
-        }
+        let before = self.grants_of(node).cloned();
         self.grants.insert(node.clone(), services);
+        let concerned = self.regranted(node, before.as_ref());
+        if !concerned.is_empty() {
+            self.on_change(concerned);
+            self.check_invariants();
+        }
     }
 
     /// Takes a registration from a new session that speaks from `session_ip`. The node's older session,
@@ -183,54 +170,38 @@ impl Mesh {
     /// Every mistake in it.
     pub fn register(
         &mut self,
-        now: Duration,
         name: &NodeName,
         register: Register,
         session_ip: IpAddr,
     ) -> Result<Registered, Vec<Mistake>> {
-        let granted = self.grants.get(name).cloned().unwrap_or_default();
+        let granted = self.grants_of(name).cloned().unwrap_or_default();
+        let runs = self.runs_after(name, register.boot, session_ip)?;
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
+        let have = register.have;
         let registration = Registration::check(register, name, &granted, session_ip)?;
+        let registration = registration.declared(self.declared.node(name));
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let supersedes = self.insert(name, Node::new(session, registration, version, certificate_expiry));
-        if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
-            self.settling = Settling::Done;
-        } else if self.settling == Settling::Waiting {
-            self.settling = Settling::Until(now + SETTLE);
+        let here = self.nodes.get(name).filter(|node| node.session().is_some());
+        let another_run = here.is_some_and(|node| node.runs.current() != runs.current());
+        let new = Node::new(session, registration, version, certificate_expiry, runs);
+        let supersedes = self.insert(name, new, have);
+        if let Some(awaited) = self.awaited.remove(name) {
+            self.concern(name, awaited);
         }
-        Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
+        Ok(Registered { session, supersedes, another_run, granted: granted.into_iter().collect() })
     }
 
-    /// What this session should do next; `sent` is the revision of the last snapshot that it sent.
-    #[must_use]
-    pub fn poll_turn(&self, name: &NodeName, session: SessionId, sent: Option<Revision>) -> Turn {
-        let Some(node) = self.nodes.get(name) else {
-            return Turn::Leave(FarewellReason::NotGranted);
-        };
-        if node.presence != Presence::Here(session) {
-            return Turn::Leave(FarewellReason::Superseded);
+    /// The runs of a node's program after this one, `boot`, has registered. A run that was superseded does not
+    /// come back while the one that took over is here: else two would take turns for ever.
+    fn runs_after(&mut self, name: &NodeName, boot: u64, from: IpAddr) -> Result<Runs, Vec<Mistake>> {
+        let Some(node) = self.nodes.get_mut(name) else { return Ok(Runs::new(boot)) };
+        if node.session().is_some() && node.runs.was_superseded(boot) {
+            node.runs.copy_at = Some(from);
+            return Err(vec![Mistake::Superseded { node: name.clone() }]);
         }
-        if !self.is_settled() || sent.is_some_and(|sent| sent >= node.concerned) {
-            return Turn::Rest;
-        }
-        self.snapshot(name).map_or(Turn::Rest, Turn::Push)
-    }
-
-    /// Takes a node's word that it uses a snapshot. False when it is nobody's to say: the session is not
-    /// the node's, or there was no such revision.
-    pub fn on_ack(&mut self, name: &NodeName, session: SessionId, revision: Revision) -> bool {
-        let known = self.revision;
-        let node = self.here(name, session).filter(|_| revision <= known);
-        node.map(|node| node.on_ack(revision)).is_some()
-    }
-
-    /// Takes a node's word that it refused a snapshot. False as in [`Mesh::on_ack`].
-    pub fn on_reject(&mut self, name: &NodeName, session: SessionId, reject: Reject) -> bool {
-        let known = self.revision;
-        let node = self.here(name, session).filter(|_| reject.revision <= known);
-        node.map(|node| node.on_reject(reject)).is_some()
+        Ok(node.runs.clone().then(boot))
     }
 
     /// Tells that a session ended. Only the node's newest session matters.
@@ -246,17 +217,13 @@ impl Mesh {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let forget = self.nodes.values().filter_map(Node::forget_at).min();
-        forget.into_iter().chain(self.settle_at()).chain(self.weigh_at()).min()
+        forget.into_iter().chain(self.weigh_at()).min()
     }
 
-    /// Does what is due: forgets nodes that were lost too long ago, ends settling, makes weights. True when
+    /// Does what is due: forgets nodes that were lost too long ago, makes weights. True when
     /// sessions should ask for their turn.
     pub fn handle_timeout(&mut self, now: Duration) -> bool {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
-        let settled = due(self.settle_at());
-        if settled {
-            self.settling = Settling::Done;
-        }
         let gone: Vec<_> = self
             .nodes
             .iter()
@@ -267,14 +234,7 @@ impl Mesh {
             self.remove(name);
         }
         let weighed = due(self.weigh_at()) && self.weigh(now);
-        settled || weighed || !gone.is_empty()
-    }
-
-    fn settle_at(&self) -> Option<Duration> {
-        match self.settling {
-            Settling::Until(deadline) => Some(deadline),
-            Settling::Waiting | Settling::Done => None,
-        }
+        weighed || !gone.is_empty()
     }
 
     fn here(&mut self, name: &NodeName, session: SessionId) -> Option<&mut Node> {

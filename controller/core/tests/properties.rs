@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sinew_api::Snapshot;
 use sinew_api::control::{EndpointReport, LinkReport, LinkState, Listen, Register, Report};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::snapshot::DefaultPolicy;
+use sinew_api::{Snapshot, delta};
 use sinew_controller_core::{Mesh, SessionEnd, SessionId, Turn};
 use sinew_transport_core::ids::{EndpointId, NodeName, Revision, ServiceName};
 
@@ -27,6 +27,7 @@ enum Step {
         zone: Option<u8>,
         serves: Vec<(u8, u8)>,
         calls: Vec<u8>,
+        keeps: bool,
     },
     End {
         node: u8,
@@ -54,8 +55,8 @@ fn step() -> impl Strategy<Value = Step> {
     let serves = prop::collection::vec((0..SERVICES, 0..2_u8), 0..3);
     let calls = prop::collection::vec(0..SERVICES, 0..3);
     prop_oneof![
-        6 => (node.clone(), prop::option::of(0..2_u8), serves, calls)
-            .prop_map(|(node, zone, serves, calls)| Step::Register { node, zone, serves, calls }),
+        6 => (node.clone(), prop::option::of(0..2_u8), serves, calls, any::<bool>())
+            .prop_map(|(node, zone, serves, calls, keeps)| Step::Register { node, zone, serves, calls, keeps }),
         2 => (node.clone(), any::<bool>()).prop_map(|(node, closed)| Step::End { node, closed }),
         1 => (1..40_u64).prop_map(|seconds| Step::Wait { seconds }),
         1 => (node.clone(), prop::collection::vec(0..SERVICES, 1..4))
@@ -114,6 +115,8 @@ fn report(host: u8, slot: u8, service: Option<ServiceName>, latency_ms: u64, err
     let link = LinkReport { node: node(host), state: LinkState::Up, rtt_us: 300, loss_ppm: 0 };
     Report {
         certificate_expiry: 0,
+        certificate_issued: 0,
+        clock_ms: 0,
         links: vec![link],
         endpoints: service.into_iter().map(endpoint).collect(),
         ext: Vec::new(),
@@ -123,7 +126,7 @@ fn report(host: u8, slot: u8, service: Option<ServiceName>, latency_ms: u64, err
 /// Services with their endpoints (node, slot, label), and peers.
 type Needs = (Vec<(ServiceName, Vec<(NodeName, u16, String)>)>, BTreeSet<NodeName>);
 
-/// The mesh, what its sessions hold, and the moment.
+/// The mesh, its sessions, what each node has in use, and the moment.
 struct World {
     mesh: Mesh,
     sessions: BTreeMap<u8, SessionId>,
@@ -151,20 +154,20 @@ impl World {
 
     fn apply(&mut self, step: Step) {
         match step {
-            Step::Register { node: number, zone, serves, calls } => {
+            Step::Register { node: number, zone, serves, calls, keeps } => {
                 let source = self.mesh.grants()[&node(number)].first().cloned().expect("never empty");
-                let register = register(zone, &serves, &calls, &source);
-                if let Ok(registered) = self.mesh.register(self.now, &node(number), register.clone(), IP) {
+                let have = self.held.get(&number).filter(|_| keeps).map(|held| held.revision);
+                let register = Register { have, ..register(zone, &serves, &calls, &source) };
+                if let Ok(registered) = self.mesh.register(&node(number), register.clone(), IP) {
                     self.sessions.insert(number, registered.session);
                     self.registered.insert(number, register);
-                    self.held.remove(&number);
+                    self.held.retain(|n, _| *n != number || keeps);
                 }
             }
             Step::End { node: number, closed } => {
                 if let Some(session) = self.sessions.remove(&number) {
                     let end = if closed { SessionEnd::Closed } else { SessionEnd::Lost };
                     self.mesh.on_session_end(self.now, &node(number), session, end);
-                    self.held.remove(&number);
                 }
             }
             Step::Wait { seconds } => {
@@ -177,7 +180,7 @@ impl World {
                 {
                     let service = hosting.serves.get(usize::from(slot)).map(|serve| serve.service.clone());
                     let report = report(host, slot, service, latency_ms, errors);
-                    self.mesh.on_report(&node(number), *session, report);
+                    self.mesh.on_report(0, &node(number), *session, report);
                 }
                 self.now += Duration::from_secs(1);
                 self.mesh.handle_timeout(self.now);
@@ -192,16 +195,20 @@ impl World {
     fn turn(&mut self) -> usize {
         let mut pushes = 0;
         for (number, session) in self.sessions.clone() {
-            let sent = self.held.get(&number).map(|snapshot| snapshot.revision);
-            match self.mesh.poll_turn(&node(number), session, sent) {
+            match self.mesh.poll_turn(&node(number), session) {
                 Turn::Rest => {}
-                Turn::Push(snapshot) => {
+                Turn::Push(push) => {
                     pushes += 1;
-                    self.held.insert(number, snapshot);
+                    let now = match push.delta {
+                        Some(delta) => delta::apply(&self.held[&number], delta).expect("it starts there"),
+                        None => (*push.snapshot).clone(),
+                    };
+                    assert_eq!(now, *push.snapshot);
+                    assert!(self.mesh.on_ack(&node(number), session, now.revision));
+                    self.held.insert(number, now);
                 }
                 Turn::Leave(_) => {
                     self.sessions.remove(&number);
-                    self.held.remove(&number);
                 }
             }
         }
@@ -245,7 +252,8 @@ proptest! {
             prop_assert!(world.mesh.revision() >= before, "revisions never go back");
             world.turn();
 
-            for (number, held) in &world.held {
+            for number in world.sessions.keys() {
+                let held = &world.held[number];
                 // Apart from its number, what a node holds is what it would be sent now.
                 let now = world.mesh.snapshot(&node(*number)).expect("registered");
                 prop_assert_eq!(&Snapshot { revision: now.revision, ..held.clone() }, &now);

@@ -57,15 +57,15 @@ fn all_mistakes_are_named_at_once_with_line_and_column() {
     let shown = mistakes(text);
 
     let expected = [
-        "controller.toml:1:2: [controller] has no `state` (write for example state =",
-        "controller.toml:2:1: `trustdomain` is not a key of [controller] (its keys are `state`, `trust_domain`",
-        "controller.toml:3:8: `name` of [controller] must be a string, not of type integer (",
-        "controller.toml:4:10: `listen`: `localhost:7401` is no IP address with a port (",
+        "controller.toml:1:1: [controller] has no `state` (write for example state =",
+        "controller.toml:2:1: `trustdomain` is not a key of [controller] (did you mean `trust_domain`?)",
+        "controller.toml:3:8: `name` of [controller] must be a string, not a whole number (",
+        "controller.toml:4:10: `listen`: `localhost:7401` is not an IP address and a port; names are not resolved (",
         "controller.toml:5:14: `advertise`: nobody can dial 0.0.0.0:7401 (",
         "controller.toml:6:7: `api`: 10.0.0.1:7402 is not on loopback",
         "controller.toml:7:18: `default_policy`: `maybe` is neither `allow` nor `deny` (",
         "controller.toml:8:19: `certificate_ttl`: 1s is not from 10s to 30days (",
-        "controller.toml:9:2: `node` does not belong here (",
+        "controller.toml:9:2: `node` is not a key of the file (its keys are `controller`)",
     ];
     for (line, expected) in shown.lines().zip(expected) {
         assert!(line.starts_with(expected), "{line:?} should begin with {expected:?}");

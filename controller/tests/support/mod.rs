@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sinew_api::join::Token;
+use sinew_controller::store::{DiskStore, StoreError};
 use sinew_controller::{Config, Ports, RunError};
 use sinew_transport::OsRuntime;
 use sinew_transport::runtime::{Access, AppListener, AppStream, BoxFuture, Runtime};
@@ -83,6 +84,24 @@ impl Runtime for TestRuntime {
     }
 }
 
+/// The store of a state directory, as soon as the controller before has let go of it.
+async fn open_store(state: &Path) -> Arc<DiskStore> {
+    let open = || {
+        DiskStore::open(&state.join(DiskStore::FILE), |serve| {
+            std::thread::Builder::new().spawn(serve).map(drop)
+        })
+    };
+    let opened = async {
+        loop {
+            match open() {
+                Err(StoreError::InUse(_)) => tokio::task::yield_now().await,
+                opened => return opened.expect("a store"),
+            }
+        }
+    };
+    Arc::new(timeout(PATIENCE, opened).await.expect("nobody else has it"))
+}
+
 /// A running controller. Dropped, it is cut off like a killed process.
 pub struct Controller {
     pub ports: Ports,
@@ -109,7 +128,8 @@ impl Controller {
         let mut ports = runtime.ports.subscribe();
         let mut running = JoinSet::new();
         let world: Arc<dyn Runtime> = runtime.clone();
-        running.spawn(sinew_controller::run(config, world, stop.clone()));
+        let store = open_store(state.path()).await;
+        running.spawn(sinew_controller::run(config, world, store, stop.clone()));
         let ready = timeout(PATIENCE, ports.wait_for(Option::is_some));
         let ports = tokio::select! {
             ready = ready => (*ready.expect("in time").expect("it runs")).expect("there"),
@@ -188,6 +208,19 @@ impl Controller {
         assert_eq!(status, 200, "{text}");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// Waits until every node has acknowledged what it was to know.
+    pub async fn calm(&self) {
+        let calm = async {
+            loop {
+                let status = self.status().await;
+                if status.nodes.iter().all(|node| node.acknowledged == status.revision) {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, calm).await.expect("every node acknowledges");
     }
 
     /// Asks for a metric until it has this value.

@@ -2,10 +2,10 @@
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use sinew_api::Snapshot;
 use sinew_api::control::{Ack, Farewell, Listen, Register, Reject, Report, SnapshotChunk, Welcome};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::join::{JoinAnswer, JoinRequest, Token};
+use sinew_api::{Delta, Snapshot, delta};
 use sinew_transport::session::{DialError, Session, SessionEnd, dial_control, dial_join};
 use sinew_transport::tls::Credentials;
 use sinew_transport::verify::Refusals;
@@ -85,8 +85,12 @@ pub enum Heard {
 /// A node with a control session.
 pub struct Node {
     pub session: Session,
-    /// Of the last snapshot.
+    /// Of the last snapshot, or of the difference that led to it.
     pub revision: Revision,
+    /// What is in use here.
+    held: Snapshot,
+    /// How the last snapshot came: as a difference of so many bytes.
+    pub delta_len: Option<usize>,
 }
 
 impl Node {
@@ -123,7 +127,7 @@ impl Node {
             .await
             .expect("a session");
         session.sender.send(register).await.expect("sent");
-        Self { session, revision: Revision(0) }
+        Self { session, revision: Revision(0), held: Snapshot::default(), delta_len: None }
     }
 
     /// The next thing that the controller says; none when the session ended.
@@ -141,20 +145,40 @@ impl Node {
                         let snapshot: Snapshot = wire::decode_part(&bytes).expect("a snapshot");
                         assert_eq!(snapshot.revision, chunk.revision);
                         self.revision = snapshot.revision;
+                        self.delta_len = None;
                         return Some(Heard::Snapshot(snapshot));
                     }
+                }
+                Delta::KIND => {
+                    let delta: Delta = frame.decode().expect("a difference");
+                    self.delta_len = Some(wire::encode(&delta).len());
+                    self.revision = delta.to;
+                    let snapshot = delta::apply(&self.held, delta).expect("it starts from what is in use");
+                    return Some(Heard::Snapshot(snapshot));
                 }
                 kind => panic!("frame kind {kind}"),
             }
         }
     }
 
-    /// The next snapshot.
-    pub async fn snapshot(&mut self) -> Snapshot {
+    /// The next snapshot, whole or as a difference; not answered.
+    pub async fn offered(&mut self) -> Snapshot {
         match self.hear().await {
             Some(Heard::Snapshot(snapshot)) => snapshot,
             other => panic!("a snapshot was due, not {other:?}"),
         }
+    }
+
+    /// The next snapshot, which is acknowledged.
+    pub async fn snapshot(&mut self) -> Snapshot {
+        self.held = self.offered().await;
+        self.ack().await;
+        self.held.clone()
+    }
+
+    /// Begins with what was in use before.
+    pub fn holds(&mut self, snapshot: Snapshot) {
+        self.held = snapshot;
     }
 
     /// The next snapshot of which this is true.
@@ -183,7 +207,7 @@ impl Node {
         timeout(PATIENCE, self.session.closer().closed()).await.expect("in time")
     }
 
-    pub async fn ack(&mut self) {
+    async fn ack(&mut self) {
         self.session.sender.send(&Ack { revision: self.revision }).await.expect("sent");
     }
 

@@ -3,23 +3,22 @@
 //! Text goes through three stages, each with one job. `raw` walks the tables and gives back typed values
 //! with their places, collecting whatever is unknown, missing, of another type or out of range. `check`
 //! holds the values against each other. What remains is a [`Config`], right by construction. No stage stops
-//! at the first mistake; [`ConfigErrors`] shows all of them, each with line, column and remedy.
+//! at the first mistake; [`InvalidDocument`] shows all of them, each with line, column and remedy.
 //!
 //! The file is not read here: the caller gives its text, and its name for messages.
 
 mod check;
-mod diagnostic;
+mod health;
 mod raw;
-mod reader;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sinew_api::document::{self, InvalidDocument};
+use sinew_api::hosting::HealthCheck;
 use sinew_transport_core::{ServiceName, Zone};
-
-pub use diagnostic::{ConfigErrors, Mistake};
 
 use crate::mechanisms::Mechanisms;
 
@@ -42,6 +41,10 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// Where the join token is; `-`: on standard input.
     pub token_file: Option<PathBuf>,
+    /// Controllers (`host:port`), tried before those of the token.
+    pub controllers: Vec<String>,
+    /// For how long after its end a peer's certificate is accepted while no controller is reached.
+    pub expiry_grace: Duration,
     /// How long a connection may wait for an endpoint.
     pub connect_timeout: Duration,
     /// How long a peer may be silent before its streams are given up.
@@ -74,21 +77,22 @@ pub struct ServeConfig {
     pub address: SocketAddr,
     /// What splits and subsets go by.
     pub labels: BTreeMap<String, String>,
+    /// How much it can take beside other endpoints of its service: 1 to 1,000,000. Only the ratio counts.
+    pub capacity: u32,
+    /// How it is found out whether it answers.
+    pub check: HealthCheck,
 }
 
 impl Config {
     /// Parses the text of a configuration file. `file_name` appears in messages only.
     ///
     /// # Errors
-    /// [`ConfigErrors`] holds every mistake that was found. With mistakes in the syntax, only those: what the
+    /// [`InvalidDocument`] holds every mistake that was found. With mistakes in the syntax, only those: what the
     /// rest means can't be told.
-    pub fn parse(file_name: &str, text: &str) -> Result<Self, ConfigErrors> {
-        let mut mistakes = diagnostic::Mistakes::default();
-        let config = raw::read(text, &mut mistakes).and_then(|raw| check::check(raw, &mut mistakes));
-        match config {
-            Some(config) if mistakes.is_empty() => Ok(config),
-            _ => Err(ConfigErrors::new(file_name, text, mistakes)),
-        }
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, InvalidDocument> {
+        document::read(file_name, text, document::FILE_MAX, raw::FILE_KEYS, |file| {
+            raw::read(file).and_then(|raw| check::check(raw, file))
+        })
     }
 
     /// A commented file with every key.

@@ -50,13 +50,18 @@ impl Connected {
         reader: &mut AppReader,
         writer: &mut AppWriter,
     ) -> Copied {
-        let turns = &self.turns;
+        let (turns, hold) = (&self.turns, &self.hold);
         let meter = Meter {
             from_app: AtomicU64::new(self.handed_over),
             to_app: AtomicU64::new(0),
             touched: AtomicBool::new(self.handed_over > 0),
             on_from_app: &|| turns.on_up(),
-            on_to_app: &|| turns.on_down(),
+            on_to_app: &|| {
+                turns.on_down();
+                if let Hold::Local(service) = hold {
+                    service.on_answer();
+                }
+            },
         };
         let joined = {
             let joined = join((reader, writer), (&mut self.sink, &mut self.source), &meter);

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod deltas;
 mod greetings;
 mod panics;
 mod preambles;

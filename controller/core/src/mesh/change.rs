@@ -18,8 +18,18 @@ const CHECKED_NODES: usize = 32;
 
 impl Mesh {
     /// Puts a node in place of what it was, and says which session that had.
-    pub(super) fn insert(&mut self, name: &NodeName, mut new: Node) -> Option<SessionId> {
-        let old = self.nodes.remove(name);
+    /// The new one may `have` in use what the old one acknowledged.
+    pub(super) fn insert(
+        &mut self,
+        name: &NodeName,
+        mut new: Node,
+        have: Option<Revision>,
+    ) -> Option<SessionId> {
+        let mut old = self.nodes.remove(name);
+        if let Some(old) = &mut old {
+            new.rollout = std::mem::take(&mut old.rollout).resumed(have);
+            new.acknowledged = new.rollout.held();
+        }
         let supersedes = old.as_ref().and_then(Node::session);
         match old {
             Some(old) if old.registration == new.registration => {
@@ -37,6 +47,7 @@ impl Mesh {
                 }
                 self.index.insert(name, &new.registration);
                 self.nodes.insert(name.clone(), new);
+                self.unsaved.insert(name.clone());
                 concerned.append(&mut self.fill_weights(services));
                 self.on_change(concerned);
             }
@@ -45,20 +56,32 @@ impl Mesh {
         supersedes
     }
 
-    /// Takes a node out.
+    /// Takes a node out, and lets those around it hear of that.
     pub(super) fn remove(&mut self, name: &NodeName) {
-        if let Some(old) = self.nodes.remove(name) {
+        if let Some(old) = self.nodes.get(name) {
             let mut concerned = self.index.around(name, &old.registration);
-            self.index.remove(name, &old.registration);
-            self.weights.forget(name);
-            concerned.append(&mut self.fill_weights(services_of([&old.registration])));
+            concerned.append(&mut self.take_out(name));
             self.on_change(concerned);
             self.check_invariants();
         }
     }
 
+    /// Takes a node out; whose weights are others now.
+    pub(super) fn take_out(&mut self, name: &NodeName) -> BTreeSet<NodeName> {
+        let Some(old) = self.nodes.remove(name) else { return BTreeSet::new() };
+        self.index.remove(name, &old.registration);
+        self.unsaved.insert(name.clone());
+        self.weights.forget(name);
+        self.fill_weights(services_of([&old.registration]))
+    }
+
     /// One revision more, and its mark on those of these nodes that are registered.
     pub(super) fn on_change(&mut self, concerned: BTreeSet<NodeName>) {
+        if let Some(holding) = &mut self.holding {
+            holding.changed = true;
+            holding.concerned.extend(concerned);
+            return;
+        }
         self.revision = Revision(self.revision.0 + 1);
         for name in concerned {
             if let Some(node) = self.nodes.get_mut(&name) {
@@ -67,10 +90,22 @@ impl Mesh {
         }
     }
 
+    /// Marks a node as concerned by a revision that is in force already.
+    pub(super) fn concern(&mut self, name: &NodeName, revision: Revision) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.concerned = node.concerned.max(revision);
+        }
+    }
+
     /// The nodes that a change of one node's registration concerns; the index still holds the old one.
     /// Where the node is and how it is reached concerns all around it; beyond that, an endpoint concerns
     /// its service's callers, and a listener the hosts of the service it leads to.
-    fn between(&self, name: &NodeName, old: &Registration, new: &Registration) -> BTreeSet<NodeName> {
+    pub(super) fn between(
+        &self,
+        name: &NodeName,
+        old: &Registration,
+        new: &Registration,
+    ) -> BTreeSet<NodeName> {
         if (old.addresses(), old.zone()) != (new.addresses(), new.zone()) {
             let mut around = self.index.around(name, old);
             around.append(&mut self.index.around(name, new));
@@ -85,7 +120,7 @@ impl Mesh {
     }
 
     /// In debug builds: the index says the same as the nodes, and every mark is a known revision.
-    fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self) {
         if cfg!(debug_assertions) && self.nodes.len() <= CHECKED_NODES {
             let mut index = Index::default();
             for (name, node) in &self.nodes {
@@ -99,7 +134,7 @@ impl Mesh {
 }
 
 /// What callers see of a node's endpoints.
-fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels, u32)> {
+pub(super) fn endpoints(registration: &Registration) -> BTreeSet<(&ServiceName, u16, &Labels, u32)> {
     let up = registration.serves().iter().filter(|(_, hosted)| hosted.health == Health::Up);
     up.map(|(slot, hosted)| (&hosted.service, *slot, &hosted.labels, hosted.capacity)).collect()
 }

@@ -6,6 +6,8 @@ use sinew_api::control::{LinkReport, Reject, Report};
 use sinew_api::status::Rejected;
 use sinew_transport_core::ids::Revision;
 
+use super::rollout::Rollout;
+use super::runs::Runs;
 use super::{FORGET_AFTER, MAX_NODES, SessionId};
 use crate::registration::Registration;
 
@@ -21,14 +23,22 @@ pub(super) struct Node {
     pub(super) version: String,
     /// The last revision that changed what this node must know.
     pub(super) concerned: Revision,
-    /// The last revision that it acknowledged in this session; 0 for none.
+    /// What it was sent.
+    pub(super) rollout: Rollout,
+    /// The last revision that it is known to hold; 0 for none.
     pub(super) acknowledged: Revision,
     /// The last revision that it refused, unless it acknowledged a later one.
     pub(super) rejected: Option<Rejected>,
     /// The end of its certificate, seconds since 1970.
     pub(super) certificate_expiry: u64,
+    /// Its issue, as of its last report.
+    pub(super) certificate_issued: Option<u64>,
     /// Its links as it saw them last.
     pub(super) links: Vec<LinkReport>,
+    /// The runs of its program.
+    pub(super) runs: Runs,
+    /// How far its clock is ahead of ours, as of its last report.
+    pub(super) clock_skew_ms: Option<i64>,
 }
 
 /// Whether a node has a session.
@@ -45,16 +55,21 @@ impl Node {
         registration: Registration,
         version: String,
         certificate_expiry: u64,
+        runs: Runs,
     ) -> Self {
         Self {
             presence: Presence::Here(session),
             registration,
             version,
             concerned: Revision::default(),
+            rollout: Rollout::default(),
             acknowledged: Revision::default(),
             rejected: None,
             certificate_expiry,
+            certificate_issued: None,
             links: Vec::new(),
+            runs,
+            clock_skew_ms: None,
         }
     }
 
@@ -86,8 +101,11 @@ impl Node {
     }
 
     /// A node has at most one link to each other node; what is more than that is dropped.
-    pub(super) fn on_report(&mut self, report: Report) {
+    pub(super) fn on_report(&mut self, clock_ms: u64, report: Report) {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        self.clock_skew_ms = Some(signed(report.clock_ms).saturating_sub(signed(clock_ms)));
         self.certificate_expiry = report.certificate_expiry;
+        self.certificate_issued = Some(report.certificate_issued);
         self.links = report.links;
         self.links.truncate(MAX_NODES);
     }

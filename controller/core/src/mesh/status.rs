@@ -44,6 +44,9 @@ impl Mesh {
             addresses: node.registration.addresses().to_vec(),
             granted: self.granted(name),
             certificate_expiry: node.certificate_expiry,
+            certificate_issued: node.certificate_issued,
+            clock_skew_ms: node.clock_skew_ms,
+            copy_at: node.runs.copy_at,
             acknowledged: self.acknowledged(node),
             rejected: node.rejected.clone(),
             links: node
@@ -52,6 +55,12 @@ impl Mesh {
                 .map(|link| LinkStatus { node: link.node.clone(), state: link.state, rtt_us: link.rtt_us })
                 .collect(),
         }
+    }
+
+    /// Whether a node acknowledged the last change that concerns it.
+    #[must_use]
+    pub fn is_up_to_date(&self, name: &NodeName) -> bool {
+        self.nodes.get(name).is_some_and(|node| node.acknowledged >= node.concerned)
     }
 
     fn acknowledged(&self, node: &Node) -> Revision {

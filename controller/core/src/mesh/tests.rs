@@ -1,6 +1,7 @@
 //! What a change does, whom it concerns, and how sessions come and go.
 
-use sinew_api::control::{LinkReport, LinkState, Listen, Report};
+use sinew_api::Snapshot;
+use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject, Report};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_transport_core::ids::TrustDomain;
 
@@ -60,12 +61,16 @@ fn mesh() -> Mesh {
 
 impl Mesh {
     fn up(&mut self, name: &str, serves: &[&str], calls: &[&str]) -> SessionId {
-        self.register(T0, &node(name), register(serves, calls), IP).expect("granted").session
+        self.register(&node(name), register(serves, calls), IP).expect("granted").session
     }
 
-    fn pushed(&self, name: &str, session: SessionId, sent: Option<Revision>) -> Option<Snapshot> {
-        match self.poll_turn(&node(name), session, sent) {
-            Turn::Push(snapshot) => Some(snapshot),
+    /// What the session sends at its turn, which its node acknowledges.
+    fn pushed(&mut self, name: &str, session: SessionId) -> Option<Snapshot> {
+        match self.poll_turn(&node(name), session) {
+            Turn::Push(push) => {
+                assert!(self.on_ack(&node(name), session, push.snapshot.revision));
+                Some((*push.snapshot).clone())
+            }
             Turn::Rest => None,
             Turn::Leave(reason) => panic!("{name} is told to leave: {reason:?}"),
         }
@@ -88,7 +93,7 @@ fn a_caller_sees_the_endpoints_and_nodes_that_it_needs_and_no_others() {
     mesh.up("n3", &["orders"], &["stock"]);
     mesh.up("n4", &["stock", "mail"], &[]);
 
-    let snapshot = mesh.pushed("n1", caller, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", caller).expect("a first snapshot");
 
     let (endpoints, peers) = names(&snapshot);
     assert_eq!(endpoints, ["orders at n2/0", "orders at n2/2", "orders at n3/0"]);
@@ -105,7 +110,7 @@ fn a_host_sees_its_callers_with_what_they_may_speak_for() {
     mesh.grant(&node("n2"), services(&["web"]));
     mesh.up("n2", &[], &["orders"]);
 
-    let snapshot = mesh.pushed("n1", host, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", host).expect("a first snapshot");
 
     assert_eq!(names(&snapshot), (vec![], vec!["n2"]));
     assert_eq!(snapshot.peers[0].granted, [service("web")]);
@@ -116,7 +121,7 @@ fn a_node_that_calls_what_it_hosts_is_not_its_own_peer() {
     let mut mesh = mesh();
     let session = mesh.up("n1", &["orders"], &["orders"]);
 
-    let snapshot = mesh.pushed("n1", session, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", session).expect("a first snapshot");
 
     assert_eq!(names(&snapshot), (vec!["orders at n1/0".to_owned()], vec![]));
 }
@@ -126,7 +131,7 @@ fn a_listener_for_a_service_that_nobody_hosts_yet_is_told_so() {
     let mut mesh = mesh();
     let session = mesh.up("n1", &[], &["orders"]);
 
-    let snapshot = mesh.pushed("n1", session, None).expect("a first snapshot");
+    let snapshot = mesh.pushed("n1", session).expect("a first snapshot");
 
     assert_eq!(snapshot.services.len(), 1);
     assert!(snapshot.services[0].endpoints.is_empty());
@@ -137,15 +142,16 @@ fn an_identical_registration_changes_nothing_but_the_session() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let old = mesh.up("n2", &["orders"], &[]);
+    mesh.pushed("n1", caller).expect("a first snapshot");
     let before = mesh.revision();
 
     let again = Register { boot: 2, version: "0.2.0".into(), ..register(&["orders"], &[]) };
-    let registered = mesh.register(T0, &node("n2"), again, IP).expect("granted");
+    let registered = mesh.register(&node("n2"), again, IP).expect("granted");
 
     assert_eq!(mesh.revision(), before);
     assert_eq!(registered.supersedes, Some(old));
-    assert_eq!(mesh.pushed("n1", caller, Some(before)), None);
-    assert!(mesh.pushed("n2", registered.session, None).is_some(), "a new session needs a snapshot");
+    assert_eq!(mesh.pushed("n1", caller), None);
+    assert!(mesh.pushed("n2", registered.session).is_some(), "a new session needs a snapshot");
 }
 
 #[test]
@@ -154,8 +160,8 @@ fn the_newest_session_wins_and_the_older_is_told() {
     let old = mesh.up("n1", &["orders"], &[]);
     let new = mesh.up("n1", &["stock"], &[]);
 
-    assert_eq!(mesh.poll_turn(&node("n1"), old, None), Turn::Leave(FarewellReason::Superseded));
-    assert!(mesh.pushed("n1", new, None).is_some());
+    assert_eq!(mesh.poll_turn(&node("n1"), old), Turn::Leave(FarewellReason::Superseded));
+    assert!(mesh.pushed("n1", new).is_some());
 
     mesh.on_session_end(T0, &node("n1"), old, SessionEnd::Closed);
 
@@ -169,18 +175,18 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
     let old = mesh.up("n1", &["orders"], &[]);
     let before = mesh.revision();
 
-    let refused = mesh.register(T0, &node("n1"), register(&["secrets"], &[]), IP);
+    let refused = mesh.register(&node("n1"), register(&["secrets"], &[]), IP);
 
     assert!(refused.is_err());
     assert_eq!(mesh.revision(), before);
-    assert!(mesh.pushed("n1", old, None).is_some());
+    assert!(mesh.pushed("n1", old).is_some());
 }
 
 #[test]
 fn a_node_that_never_joined_is_granted_nothing() {
     let mut mesh = mesh();
 
-    let mistakes = mesh.register(T0, &node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
+    let mistakes = mesh.register(&node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
 
     assert_eq!(mistakes[0].reason(), FarewellReason::NotGranted);
 }
@@ -190,11 +196,11 @@ fn the_endpoints_of_a_closed_session_go_at_once() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = mesh.pushed("n1", caller, None).expect("first").revision;
+    mesh.pushed("n1", caller).expect("first");
 
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Closed);
 
-    let snapshot = mesh.pushed("n1", caller, Some(sent)).expect("a change");
+    let snapshot = mesh.pushed("n1", caller).expect("a change");
     assert_eq!(names(&snapshot), (vec![], vec![]));
 }
 
@@ -203,15 +209,15 @@ fn the_endpoints_of_a_lost_session_stay_for_a_while() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = mesh.pushed("n1", caller, None).expect("first").revision;
+    mesh.pushed("n1", caller).expect("first");
 
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Lost);
 
-    assert_eq!(mesh.pushed("n1", caller, Some(sent)), None);
+    assert_eq!(mesh.pushed("n1", caller), None);
     assert_eq!(mesh.poll_timeout(), Some(T0 + FORGET_AFTER));
     assert!(!mesh.handle_timeout(T0 + FORGET_AFTER - Duration::from_millis(1)));
     assert!(mesh.handle_timeout(T0 + FORGET_AFTER));
-    assert_eq!(names(&mesh.pushed("n1", caller, Some(sent)).expect("a change")), (vec![], vec![]));
+    assert_eq!(names(&mesh.pushed("n1", caller).expect("a change")), (vec![], vec![]));
     assert_eq!(mesh.poll_timeout(), None);
 }
 
@@ -220,13 +226,13 @@ fn a_lost_node_that_comes_back_in_time_disturbs_nobody() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = mesh.pushed("n1", caller, None).expect("first").revision;
+    mesh.pushed("n1", caller).expect("first");
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Lost);
 
     mesh.up("n2", &["orders"], &[]);
 
     assert_eq!(mesh.poll_timeout(), None);
-    assert_eq!(mesh.pushed("n1", caller, Some(sent)), None);
+    assert_eq!(mesh.pushed("n1", caller), None);
 }
 
 #[test]
@@ -235,12 +241,12 @@ fn a_change_concerns_only_the_nodes_that_use_what_changed() {
     let caller = mesh.up("n1", &[], &["orders"]);
     let other = mesh.up("n2", &["mail"], &["stock"]);
     mesh.up("n3", &["stock"], &[]);
-    let sent = Some(mesh.revision());
+    let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", other));
 
     mesh.up("n3", &["stock", "orders"], &[]);
 
-    assert!(mesh.pushed("n1", caller, sent).is_some());
-    assert_eq!(mesh.pushed("n2", other, sent), None, "it calls only stock, which stayed");
+    assert!(mesh.pushed("n1", caller).is_some());
+    assert_eq!(mesh.pushed("n2", other), None, "it calls only stock, which stayed");
 }
 
 #[test]
@@ -250,14 +256,14 @@ fn moving_to_another_zone_concerns_callers_and_hosts() {
     let host = mesh.up("n2", &["stock"], &[]);
     let stranger = mesh.up("n4", &["mail"], &[]);
     mesh.up("n3", &["orders"], &["stock"]);
-    let sent = Some(mesh.revision());
+    let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", host), mesh.pushed("n4", stranger));
 
     let moved = Register { zone: Some("eu-2".parse().expect("valid")), ..register(&["orders"], &["stock"]) };
-    mesh.register(T0, &node("n3"), moved, IP).expect("granted");
+    mesh.register(&node("n3"), moved, IP).expect("granted");
 
-    assert!(mesh.pushed("n1", caller, sent).is_some());
-    assert!(mesh.pushed("n2", host, sent).is_some());
-    assert_eq!(mesh.pushed("n4", stranger, sent), None);
+    assert!(mesh.pushed("n1", caller).is_some());
+    assert!(mesh.pushed("n2", host).is_some());
+    assert_eq!(mesh.pushed("n4", stranger), None);
 }
 
 #[test]
@@ -265,16 +271,16 @@ fn other_grants_concern_the_peers_and_end_a_session_that_asks_for_more() {
     let mut mesh = mesh();
     let caller = mesh.up("n1", &[], &["orders"]);
     let host = mesh.up("n2", &["orders"], &[]);
-    let sent = Some(mesh.revision());
+    let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", host));
 
     mesh.grant(&node("n1"), services(&["web"]));
-    let narrower = mesh.pushed("n2", host, sent).expect("a change");
+    let narrower = mesh.pushed("n2", host).expect("a change");
     mesh.grant(&node("n1"), services(&["mail"]));
-    let without = mesh.pushed("n2", host, Some(narrower.revision)).expect("a change");
+    let without = mesh.pushed("n2", host).expect("a change");
 
     assert_eq!(narrower.peers[0].granted, [service("web")]);
     assert!(without.peers.is_empty());
-    assert_eq!(mesh.poll_turn(&node("n1"), caller, sent), Turn::Leave(FarewellReason::NotGranted));
+    assert_eq!(mesh.poll_turn(&node("n1"), caller), Turn::Leave(FarewellReason::NotGranted));
 }
 
 #[test]
@@ -286,46 +292,6 @@ fn granting_the_same_again_changes_nothing() {
     mesh.grant(&node("n1"), services(&ALL));
 
     assert_eq!(mesh.revision(), before);
-}
-
-/// A mesh after a restart, in which `nodes` had joined.
-fn restarted(nodes: &[&str]) -> Mesh {
-    let grants = nodes.iter().map(|name| (node(name), services(&ALL))).collect();
-    Mesh::new(DefaultPolicy::Allow, Revision(7), grants)
-}
-
-#[test]
-fn after_a_restart_the_others_get_a_while_from_the_first_on() {
-    let mut mesh = restarted(&["n1", "n2", "n3"]);
-    let alone = mesh.poll_timeout();
-    let caller = mesh.up("n1", &[], &["orders"]);
-    let deadline = mesh.poll_timeout();
-
-    mesh.register(T0 + SETTLE / 2, &node("n2"), register(&["orders"], &[]), IP).expect("granted");
-
-    assert_eq!((alone, deadline), (None, Some(T0 + SETTLE)));
-    assert_eq!(mesh.poll_timeout(), deadline, "the second does not put it off");
-    assert_eq!(mesh.pushed("n1", caller, None), None);
-    assert!(mesh.handle_timeout(T0 + SETTLE), "sessions should ask again");
-    let snapshot = mesh.pushed("n1", caller, None).expect("settled");
-    assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
-    assert_eq!(snapshot.revision, Revision(9));
-}
-
-#[test]
-fn settling_ends_when_every_granted_node_is_back() {
-    let mut mesh = restarted(&["n1", "n2"]);
-    let caller = mesh.up("n1", &[], &["orders"]);
-
-    mesh.up("n2", &["orders"], &[]);
-
-    let snapshot = mesh.pushed("n1", caller, None).expect("all are back");
-    assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
-}
-
-#[test]
-fn a_mesh_that_nobody_joined_has_nothing_to_settle() {
-    assert!(restarted(&[]).is_settled());
 }
 
 #[test]
@@ -345,10 +311,17 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
     let host = mesh.up("n2", &["orders"], &[]);
     let revision = mesh.revision();
     let link = LinkReport { node: node("n2"), state: LinkState::Suspect, rtt_us: 250, loss_ppm: 0 };
-    let report =
-        Report { certificate_expiry: 6000, links: vec![link], endpoints: Vec::new(), ext: Vec::new() };
-    assert!(mesh.on_ack(&node("n1"), caller, revision));
-    assert!(mesh.on_report(&node("n1"), caller, report));
+    let report = Report {
+        certificate_expiry: 6000,
+        certificate_issued: 1000,
+        clock_ms: 90_000,
+        links: vec![link],
+        endpoints: Vec::new(),
+        ext: Vec::new(),
+    };
+    mesh.pushed("n1", caller).expect("a first snapshot");
+    assert!(mesh.on_report(60_000, &node("n1"), caller, report));
+    assert!(matches!(mesh.poll_turn(&node("n2"), host), Turn::Push(_)));
     let reject = Reject { revision, name: "service orders".into(), reason: "x".repeat(9999) };
     assert!(mesh.on_reject(&node("n2"), host, reject));
     mesh.on_session_end(T0, &node("n2"), host, SessionEnd::Lost);
@@ -358,6 +331,7 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
 
     let [n1, n2] = status.nodes.as_slice() else { panic!("two nodes: {:?}", status.nodes) };
     assert_eq!((n1.connected, n1.acknowledged, n1.certificate_expiry), (true, revision, 6000));
+    assert_eq!(n1.clock_skew_ms, Some(30_000));
     assert_eq!((n1.links[0].state, n1.links[0].rtt_us), (LinkState::Suspect, 250));
     assert_eq!((n2.connected, n2.acknowledged), (false, Revision(0)));
     assert_eq!(n2.rejected.as_ref().map(|r| (r.revision, r.reason.len())), Some((revision, 500)));
@@ -369,7 +343,7 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
 fn a_node_that_nothing_concerns_stays_up_to_date() {
     let mut mesh = mesh();
     let quiet = mesh.up("n1", &["mail"], &[]);
-    mesh.on_ack(&node("n1"), quiet, mesh.revision());
+    mesh.pushed("n1", quiet).expect("a first snapshot");
 
     mesh.up("n2", &["orders"], &[]);
     let (trust_domain, controller) = (TrustDomain::new("mesh.local").expect("valid"), node("c1"));
@@ -384,6 +358,7 @@ fn a_later_acknowledgement_clears_a_reject_and_a_future_one_is_not_taken() {
     let mut mesh = mesh();
     let session = mesh.up("n1", &["orders"], &[]);
     let refused = mesh.revision();
+    assert!(matches!(mesh.poll_turn(&node("n1"), session), Turn::Push(_)));
     mesh.on_reject(
         &node("n1"),
         session,
@@ -391,9 +366,55 @@ fn a_later_acknowledgement_clears_a_reject_and_a_future_one_is_not_taken() {
     );
     mesh.grant(&node("n1"), services(&["orders"]));
 
-    let future = mesh.on_ack(&node("n1"), session, Revision(99));
-    let taken = mesh.on_ack(&node("n1"), session, mesh.revision());
+    assert!(!mesh.on_ack(&node("n1"), session, Revision(99)));
+    mesh.pushed("n1", session).expect("a change");
 
-    assert_eq!((future, taken), (false, true));
     assert_eq!(mesh.nodes[&node("n1")].rejected, None);
+}
+
+/// Registers as a run of the program.
+fn register_run(mesh: &mut Mesh, boot: u64) -> Result<Registered, Vec<Mistake>> {
+    mesh.register(&node("n1"), Register { boot, ..register(&["orders"], &[]) }, IP)
+}
+
+#[test]
+fn of_two_runs_with_one_identity_the_newer_stays_and_the_older_is_turned_away() {
+    let mut mesh = mesh();
+    let older = register_run(&mut mesh, 1).expect("the first");
+    let newer = register_run(&mut mesh, 2).expect("the newer wins");
+
+    let back = register_run(&mut mesh, 1);
+
+    assert!(newer.another_run && newer.supersedes == Some(older.session));
+    assert_eq!(back, Err(vec![Mistake::Superseded { node: node("n1") }]));
+    assert_eq!(mesh.poll_turn(&node("n1"), older.session), Turn::Leave(FarewellReason::Superseded));
+    assert!(matches!(mesh.poll_turn(&node("n1"), newer.session), Turn::Push(_)));
+    assert_eq!(mesh.status(&answerer()).nodes[0].copy_at, Some(IP));
+}
+
+#[test]
+fn a_run_that_was_turned_away_is_taken_once_the_other_is_gone() {
+    let mut mesh = mesh();
+    register_run(&mut mesh, 1).expect("the first");
+    let newer = register_run(&mut mesh, 2).expect("the newer wins");
+
+    mesh.on_session_end(Duration::ZERO, &node("n1"), newer.session, SessionEnd::Lost);
+
+    assert!(register_run(&mut mesh, 1).is_ok());
+}
+
+#[test]
+fn a_run_takes_over_from_its_own_session_quietly() {
+    let mut mesh = mesh();
+    register_run(&mut mesh, 1).expect("the first");
+
+    let again = register_run(&mut mesh, 1).expect("the same run");
+
+    assert!(!again.another_run);
+    assert!(again.supersedes.is_some());
+}
+
+fn answerer() -> Answerer {
+    let trust_domain = sinew_transport_core::TrustDomain::new("mesh.local").expect("valid");
+    Answerer { trust_domain, controller: node("c1"), version: "1".into() }
 }

@@ -16,20 +16,21 @@ impl Mesh {
         let registration = &self.nodes.get(name)?.registration;
         let services = registration.called().into_iter().map(|service| self.service(service, name)).collect();
         let peers = self.index.around(name, registration);
+        let declared = self.declared.node(name);
         Some(Snapshot {
             revision: self.revision,
-            default: self.default,
+            default: self.declared.default.unwrap_or(self.default),
             granted: self.granted(name),
             services,
             peers: peers.iter().filter(|peer| *peer != name).filter_map(|peer| self.peer(peer)).collect(),
-            assigned: Vec::new(),
-            listeners: Vec::new(),
+            assigned: declared.assigned.clone(),
+            listeners: declared.listeners.clone(),
         })
     }
 
     /// What a node is granted, sorted.
     pub(super) fn granted(&self, name: &NodeName) -> Vec<ServiceName> {
-        self.grants.get(name).into_iter().flatten().cloned().collect()
+        self.grants_of(name).into_iter().flatten().cloned().collect()
     }
 
     fn service(&self, name: &ServiceName, caller: &NodeName) -> Service {

@@ -23,9 +23,15 @@ const WEIGH_EVERY: Duration = Duration::from_secs(1);
 const WEIGHED_PER_SECOND: usize = 100_000;
 
 impl Mesh {
-    /// Takes what a node saw of its links and of the endpoints that it calls. False when the session is not
-    /// the node's.
-    pub fn on_report(&mut self, name: &NodeName, session: super::SessionId, report: Report) -> bool {
+    /// Takes what a node saw of its links and of the endpoints that it calls; `clock_ms` is our own clock,
+    /// milliseconds since 1970. False when the session is not the node's.
+    pub fn on_report(
+        &mut self,
+        clock_ms: u64,
+        name: &NodeName,
+        session: super::SessionId,
+        report: Report,
+    ) -> bool {
         let Some(node) = self.nodes.get(name).filter(|node| node.session() == Some(session)) else {
             return false;
         };
@@ -35,7 +41,7 @@ impl Mesh {
             let hosted = || nodes.get(&endpoint.node)?.registration.serves().get(&endpoint.slot);
             called.contains(service) && hosted().is_some_and(|hosted| hosted.service == *service)
         });
-        self.here(name, session).map(|node| node.on_report(report)).is_some()
+        self.here(name, session).map(|node| node.on_report(clock_ms, report)).is_some()
     }
 
     /// Whether weights are made from time to time: once anything is known to make them from. When a report

@@ -49,7 +49,7 @@ fn seen(to: &str, latency_us: u64) -> EndpointReport {
 }
 
 fn report(links: Vec<LinkReport>, endpoints: Vec<EndpointReport>) -> Report {
-    Report { certificate_expiry: 0, links, endpoints, ext: Vec::new() }
+    Report { certificate_expiry: 0, certificate_issued: 0, clock_ms: 0, links, endpoints, ext: Vec::new() }
 }
 
 impl Story {

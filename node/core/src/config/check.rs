@@ -3,9 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use sinew_api::document::Table;
+use sinew_api::hosting::CAPACITY_DEFAULT;
+use sinew_api::sockets::{is_dialable, overlap};
 use toml::Spanned;
 
-use super::diagnostic::Mistakes;
 use super::raw::{RawConfig, RawListen, RawNode, RawServe};
 use super::{Config, ListenConfig, ServeConfig};
 use crate::mechanisms::Mechanisms;
@@ -13,19 +15,19 @@ use crate::mechanisms::Mechanisms;
 const DATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7410);
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7403);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A week is a long holiday of a small team.
+const EXPIRY_GRACE: Duration = Duration::from_hours(7 * 24);
 
 /// Listeners of one node: each is a socket, and the usual limit of open files is 1024.
 const LISTENS_MAX: usize = 512;
 /// Endpoints of one node: each has a slot, and every caller's snapshot holds it.
 const SERVES_MAX: usize = 512;
-/// Addresses under which one node is reached: more than a machine has networks.
-const ADVERTISE_MAX: usize = 8;
 
-/// Makes a [`Config`]; whatever is wrong was added to `mistakes`, here or before.
-pub(super) fn check(raw: RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
-    check_node(&raw.node, mistakes);
-    check_tcp_addresses(&raw, mistakes);
-    check_serves(&raw.serves, &raw.listens, mistakes);
+/// Makes a [`Config`]; whatever is wrong is told to `file`, here or before.
+pub(super) fn check(raw: RawConfig, file: &Table<'_>) -> Option<Config> {
+    check_node(&raw.node, file);
+    check_tcp_addresses(&raw, file);
+    check_serves(&raw.serves, &raw.listens, file);
 
     let RawConfig { node, listens, serves } = raw;
     Some(Config {
@@ -37,6 +39,8 @@ pub(super) fn check(raw: RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         admin: node.admin.map_or(Some(ADMIN), Spanned::into_inner),
         access_log: node.access_log.map(Spanned::into_inner),
         token_file: node.token_file.map(Spanned::into_inner),
+        controllers: node.controllers.into_iter().map(Spanned::into_inner).collect(),
+        expiry_grace: node.expiry_grace.map_or(EXPIRY_GRACE, Spanned::into_inner),
         connect_timeout: node.connect_timeout.map_or(CONNECT_TIMEOUT, Spanned::into_inner),
         dead_after: node.dead_after.map_or(sinew_transport_core::link::DEAD_AFTER, Spanned::into_inner),
         listens: listens.into_iter().map(into_listen).collect::<Option<_>>()?,
@@ -55,16 +59,17 @@ fn into_listen(raw: RawListen) -> Option<ListenConfig> {
 
 fn into_serve(raw: RawServe) -> Option<ServeConfig> {
     let (service, address) = (raw.service?.into_inner(), raw.address?.into_inner());
-    Some(ServeConfig { service, address, labels: raw.labels })
+    let capacity = raw.capacity.map_or(CAPACITY_DEFAULT, Spanned::into_inner);
+    Some(ServeConfig { service, address, labels: raw.labels, capacity, check: raw.check })
 }
 
-fn check_node(node: &RawNode, mistakes: &mut Mistakes) {
+fn check_node(node: &RawNode, file: &Table<'_>) {
     if let Some(data) = &node.data {
         let shards = node.shards.as_ref().map_or(1, |shards| *shards.get_ref());
         let port = data.get_ref().port();
         if port != 0 && port.checked_add(shards - 1).is_none() {
             let message = format!("`data`: {shards} shards from port {port} on do not fit below 65536");
-            mistakes.add(data.span(), message, "take a lower port, or fewer shards");
+            file.mistake(data.span(), message, "take a lower port, or fewer shards");
         }
     }
     if let Some(admin) = &node.admin
@@ -74,29 +79,25 @@ fn check_node(node: &RawNode, mistakes: &mut Mistakes) {
         let message = format!(
             "`admin`: {address} is not on loopback, and what is served there asks nobody who they are"
         );
-        mistakes.add(admin.span(), message, format!("write 127.0.0.1:{} or [::1]:{0}", address.port()));
-    }
-    if let Some(one_too_many) = node.advertise.get(ADVERTISE_MAX) {
-        let message = format!("`advertise`: more than {ADVERTISE_MAX} addresses");
-        mistakes.add(one_too_many.span(), message, "keep those that peers should dial");
+        file.mistake(admin.span(), message, format!("write 127.0.0.1:{} or [::1]:{0}", address.port()));
     }
     for (index, address) in node.advertise.iter().enumerate() {
         let ip = address.get_ref();
         if ip.is_unspecified() || ip.is_multicast() {
             let help = "write an address of this machine, or leave `advertise` out";
-            mistakes.add(address.span(), format!("`advertise`: nobody can dial {ip}"), help);
+            file.mistake(address.span(), format!("`advertise`: nobody can dial {ip}"), help);
         }
         if node.advertise[..index].iter().any(|earlier| earlier.get_ref() == ip) {
-            mistakes.add(address.span(), format!("`advertise`: {ip} is listed twice"), "remove one of them");
+            file.mistake(address.span(), format!("`advertise`: {ip} is listed twice"), "remove one of them");
         }
     }
 }
 
 /// Listeners and the admin socket: no two of them can be bound at one address.
-fn check_tcp_addresses(raw: &RawConfig, mistakes: &mut Mistakes) {
+fn check_tcp_addresses(raw: &RawConfig, file: &Table<'_>) {
     if let Some(one_too_many) = raw.listens.get(LISTENS_MAX).and_then(|listen| listen.address.as_ref()) {
         let message = format!("more than {LISTENS_MAX} listeners");
-        mistakes.add(one_too_many.span(), message, "divide them among several nodes");
+        file.mistake(one_too_many.span(), message, "divide them among several nodes");
         return;
     }
     let admin = match &raw.node.admin {
@@ -108,33 +109,33 @@ fn check_tcp_addresses(raw: &RawConfig, mistakes: &mut Mistakes) {
         let wanted = address.get_ref();
         if addresses[..index].iter().any(|earlier| overlap(earlier.get_ref(), wanted)) {
             let message = format!("`address`: another [[listen]] above takes {wanted} already");
-            mistakes.add(address.span(), message, "give each listener a port of its own");
+            file.mistake(address.span(), message, "give each listener a port of its own");
         }
         if admin.is_some_and(|admin| overlap(&admin, wanted)) {
             let message = format!("`address`: {wanted} is taken by `admin` of [node]");
-            mistakes.add(address.span(), message, "take another port, or set `admin` in [node]");
+            file.mistake(address.span(), message, "take another port, or set `admin` in [node]");
         }
     }
 }
 
-fn check_serves(serves: &[RawServe], listens: &[RawListen], mistakes: &mut Mistakes) {
+fn check_serves(serves: &[RawServe], listens: &[RawListen], file: &Table<'_>) {
     if let Some(one_too_many) = serves.get(SERVES_MAX) {
         let message = format!("more than {SERVES_MAX} services behind one node");
-        mistakes.add(one_too_many.span.clone(), message, "divide them among several nodes");
+        file.mistake(one_too_many.span.clone(), message, "divide them among several nodes");
         return;
     }
     for (index, serve) in serves.iter().enumerate() {
         let Some(address) = &serve.address else { continue };
         let target = address.get_ref();
-        if target.port() == 0 || target.ip().is_unspecified() || target.ip().is_multicast() {
+        if !is_dialable(target) {
             let message = format!("`address`: nothing can be reached at {target}");
-            mistakes.add(address.span(), message, "write where the service listens, e.g. 127.0.0.1:8080");
+            file.mistake(address.span(), message, "write where the service listens, e.g. 127.0.0.1:8080");
         }
         let listeners = listens.iter().filter_map(|listen| listen.address.as_ref());
         if listeners.into_iter().any(|listener| overlap(listener.get_ref(), target)) {
             let message =
                 format!("`address`: {target} is a [[listen]] of this node: calls would go in circles");
-            mistakes.add(address.span(), message, "write where the service itself listens");
+            file.mistake(address.span(), message, "write where the service itself listens");
         }
         let same = |earlier: &&RawServe| {
             let service = |serve: &RawServe| serve.service.as_ref().map(|s| s.get_ref().clone());
@@ -144,16 +145,7 @@ fn check_serves(serves: &[RawServe], listens: &[RawListen], mistakes: &mut Mista
         };
         if serves[..index].iter().any(|earlier| same(&earlier)) {
             let message = format!("`address`: another [[serve]] above has this service at {target} already");
-            mistakes.add(address.span(), message, "remove one of them");
+            file.mistake(address.span(), message, "remove one of them");
         }
     }
-}
-
-/// Whether two TCP sockets can't both listen, or one reaches the other: the same port, not "any", and the
-/// same IP, or one that stands for all of its family.
-fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
-    let same_family = one.is_ipv4() == other.is_ipv4();
-    // Linux binds [::] to IPv4 as well, unless told otherwise.
-    let covers = |any: &SocketAddr| any.ip().is_unspecified() && (same_family || any.is_ipv6());
-    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || covers(one) || covers(other))
 }

@@ -43,7 +43,8 @@ impl Mesh {
             sinew_controller::Config::parse("controller.toml", &text).expect("a right configuration");
         let (runtime, stop) = (controller.runtime(), controller.stop().clone());
         controller.tasks().run(async move {
-            sinew_controller::run(config, runtime, stop).await.expect("the controller runs");
+            let store = Arc::new(sinew_controller::store::MemoryStore::default());
+            sinew_controller::run(config, runtime, store, stop).await.expect("the controller runs");
         });
         controller.host().file_when(format!("{CONTROLLER_STATE}/ports.json"), |_| true).await;
         Self { world, controller }

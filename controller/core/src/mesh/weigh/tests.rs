@@ -10,7 +10,7 @@ use sinew_api::snapshot::{DefaultPolicy, WEIGHT_MAX};
 use sinew_transport_core::ids::{EndpointId, Revision};
 
 use super::*;
-use crate::mesh::{SessionId, Turn};
+use crate::mesh::SessionId;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -73,7 +73,7 @@ impl World {
             ext: Vec::new(),
         };
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let registered = self.mesh.register(self.now, &node(name), register, ip).expect("granted");
+        let registered = self.mesh.register(&node(name), register, ip).expect("granted");
         self.sessions.insert(name, registered.session);
     }
 
@@ -95,11 +95,13 @@ impl World {
         };
         let report = Report {
             certificate_expiry: 0,
+            certificate_issued: 0,
+            clock_ms: 0,
             links: of.iter().map(link).collect(),
             endpoints: of.iter().map(endpoint).collect(),
             ext: Vec::new(),
         };
-        assert!(self.mesh.on_report(&node(from), self.sessions[from], report));
+        assert!(self.mesh.on_report(0, &node(from), self.sessions[from], report));
     }
 
     fn second(&mut self) -> bool {
@@ -107,12 +109,9 @@ impl World {
         self.mesh.handle_timeout(self.now)
     }
 
-    /// Those that would be pushed a snapshot, having had all until `sent`.
-    fn concerned(&self, sent: Revision) -> Vec<&'static str> {
-        let told = |(name, session): &(&&'static str, &SessionId)| {
-            matches!(self.mesh.poll_turn(&node(name), **session, Some(sent)), Turn::Push(_))
-        };
-        self.sessions.iter().filter(told).map(|(name, _)| *name).collect()
+    /// Those that are concerned by something later than that.
+    fn concerned(&self, since: Revision) -> Vec<&'static str> {
+        self.sessions.keys().copied().filter(|name| self.mesh.nodes[&node(name)].concerned > since).collect()
     }
 
     fn snapshot(&self, name: &str) -> Snapshot {
