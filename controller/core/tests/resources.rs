@@ -11,7 +11,7 @@ use sinew_api::resource::{
     Endpoint, HealthSettings, Listener, MeshSettings, Node, Protocol, Resource, Resources, Service,
 };
 use sinew_api::snapshot::DefaultPolicy;
-use sinew_controller_core::resources::{Known, TokenGrants, Unnamed, change, check, read, render};
+use sinew_controller_core::resources::{File, Known, TokenGrants, Unnamed, change, check, read, render};
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 
 const SERVICES: [&str; 4] = ["orders", "web", "orders.shop", "a-b.shop"];
@@ -93,7 +93,8 @@ fn resources() -> impl Strategy<Value = Resources> {
 
 fn read_alone(text: &str) -> Result<Resources, String> {
     let known = Known { stored: &Resources::default(), tokens: &TokenGrants::new() };
-    read("mesh.toml", text, known, Unnamed::Kept).map_err(|error| error.to_string())
+    let errors = |errors: Vec<_>| errors.iter().map(ToString::to_string).collect::<String>();
+    read(&[File { name: "mesh.toml", text }], known, Unnamed::Kept).map_err(errors)
 }
 
 proptest! {

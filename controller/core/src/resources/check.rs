@@ -21,13 +21,13 @@ pub const MAX_SERVICES: usize = MAX_NODES;
 /// The most services of one node: each peer's snapshot lists them.
 pub const MAX_GRANTS: usize = 256;
 /// From 1 to a million: enough to tell a small machine from the largest.
-const CAPACITIES: RangeInclusive<u32> = 1..=1_000_000;
+pub(super) const CAPACITIES: RangeInclusive<u32> = 1..=1_000_000;
 /// Between checks, in milliseconds. More often, checking becomes load; less often, callers have long found out.
 const INTERVALS: RangeInclusive<u32> = 100..=3_600_000;
 /// For an answer, in milliseconds: from what a busy machine may need to what nobody waits for.
 const TIMEOUTS: RangeInclusive<u32> = 10..=60_000;
 /// Checks in a row.
-const IN_A_ROW: RangeInclusive<u8> = 1..=100;
+pub(super) const IN_A_ROW: RangeInclusive<u8> = 1..=100;
 /// Faults that are told which name was meant. Comparing with every name of a large mesh is too slow for more.
 const SUGGESTED: usize = 50;
 

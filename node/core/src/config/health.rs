@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sinew_api::document::{Key, Table};
+use sinew_api::document::{Key, Shape, Table};
 use sinew_api::hosting::{HealthCheck, Probe};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -12,15 +12,23 @@ const TIMES: [Duration; 2] = [Duration::from_millis(50), Duration::from_mins(1)]
 /// Most of `rise` and `fall`: what takes more checks than that is said with the times.
 const CHECKS_MAX: u8 = 10;
 
-const HEALTH_KEYS: &[Key] = &[
-    Key::new("interval", "interval = \"1s\""),
-    Key::new("timeout", "timeout = \"1s\""),
-    Key::new("rise", "rise = 1"),
-    Key::new("fall", "fall = 2"),
+pub(super) const HEALTH_KEYS: &[Key] = &[
+    Key::new("interval", "interval = \"1s\"").shape(Shape::Time).about("Between two checks: 50 ms to 1 min."),
+    Key::new("timeout", "timeout = \"1s\"")
+        .shape(Shape::Time)
+        .about("How long an answer is waited for: 50 ms to 1 min."),
+    Key::new("rise", "rise = 1")
+        .shape(Shape::Whole(1, CHECKS_MAX as u64))
+        .about("Checks in a row that must succeed until it is up."),
+    Key::new("fall", "fall = 2")
+        .shape(Shape::Whole(1, CHECKS_MAX as u64))
+        .about("Checks in a row that must fail until it is down."),
     Key::new(
         "probe",
         "probe = \"answer\", or \"connect\" for services that do not react to the end of a connection",
-    ),
+    )
+    .shape(Shape::OneOf(&["answer", "connect"]))
+    .about("What counts as an answer: that the service says or ends anything, or that it accepts."),
 ];
 
 /// Reads the key of a `[[serve]]`; what is left out has its default.
