@@ -132,7 +132,7 @@ pub async fn run(
         let listening = |source| RunError::Listen { address, what: "admin".into(), source };
         let listener = runtime.listen(address).map_err(listening)?;
         ports.admin = Some(listener.local_addr().map_err(listening)?);
-        tasks.spawn(admin::serve(listener, Arc::clone(&plane), Arc::clone(&refusals)));
+        tasks.spawn(admin::serve(listener, Arc::clone(&plane), Arc::clone(&refusals), Arc::clone(&trust)));
     }
     let last_line = CancellationToken::new();
     let mut farewells = JoinSet::new();
