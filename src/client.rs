@@ -79,7 +79,38 @@ impl Client {
         self.call(Method::POST, path, serde_json::to_vec(body)?)
     }
 
+    /// Asks for something to be taken away.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.call(Method::DELETE, path, serde_json::to_vec(body)?)
+    }
+
+    /// Asks for something to be made, by a call that can be refused in a form of its own (status 422).
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub(crate) fn try_post<T: DeserializeOwned, E: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Result<T, E>> {
+        let (status, body) = self.answer(Method::POST, path, serde_json::to_vec(body)?)?;
+        if status == StatusCode::UNPROCESSABLE_ENTITY
+            && let Ok(refused) = serde_json::from_slice(&body)
+        {
+            return Ok(Err(refused));
+        }
+        self.read(status, &body).map(Ok)
+    }
+
     fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<T> {
+        let (status, body) = self.answer(method, path, body)?;
+        self.read(status, &body)
+    }
+
+    fn answer(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -90,17 +121,20 @@ impl Client {
             .context("the admin token holds characters that no token has; is it the right file?")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let answer = runtime.block_on(async { tokio::time::timeout(CALL_TIMEOUT, self.ask(request)).await });
-        let (status, body) = match answer {
-            Ok(answer) => answer?,
+        match answer {
+            Ok(answer) => answer,
             Err(_) => {
                 bail!("the controller at {} did not answer in {CALL_TIMEOUT:?}; is it stopped?", self.address)
             }
-        };
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> anyhow::Result<T> {
         if status.is_success() {
-            return serde_json::from_slice(&body)
+            return serde_json::from_slice(body)
                 .with_context(|| format!("the answer of {} is not what this version expects", self.address));
         }
-        match serde_json::from_slice::<Problem>(&body) {
+        match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => bail!("{}", problem.error),
             Err(_) => bail!("{} answers {status}; is that a controller's API?", self.address),
         }

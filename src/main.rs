@@ -6,12 +6,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
+mod apply;
 mod bench;
 mod client;
 mod completion;
 mod controller;
 mod demo;
 mod dev;
+mod get;
 mod logging;
 mod node;
 mod status;
@@ -47,6 +49,18 @@ enum Command {
     Node(node::NodeArgs),
     /// Make tokens with which nodes join
     Token(token::TokenArgs),
+    /// Declare services, nodes, endpoints and listeners from files, all or nothing
+    Apply(apply::ApplyArgs),
+    /// Show what applying files would change
+    Diff(apply::DiffArgs),
+    /// Show what is declared
+    Get(get::GetArgs),
+    /// Take back what is declared
+    Delete(get::DeleteArgs),
+    /// Show what was declared when, and why
+    History(get::HistoryArgs),
+    /// Show what a node is told: its whole configuration
+    Effective(get::EffectiveArgs),
     /// Show nodes, services, endpoints and links
     Status(status::StatusArgs),
     /// Run a scenario file: a mesh, its load, its faults, and what is expected of it
@@ -67,6 +81,12 @@ fn main() -> ExitCode {
         Command::Controller(args) => controller::run(args),
         Command::Node(args) => node::run(args),
         Command::Token(args) => token::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Diff(args) => apply::diff(args),
+        Command::Get(args) => get::get(args),
+        Command::Delete(args) => get::delete(args),
+        Command::History(args) => get::history(args),
+        Command::Effective(args) => get::effective(args),
         Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completion(args) => completion::run(args),

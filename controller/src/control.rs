@@ -14,6 +14,7 @@ use sinew_api::control::{
     Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Renew, Renewed, Report,
     SnapshotChunk, Welcome,
 };
+use sinew_api::hosting::Serving;
 use sinew_controller_core::{Mistake, Push, SessionEnd, Turn};
 use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
 use sinew_transport_core::ids::NodeName;
@@ -253,16 +254,18 @@ async fn hear(
                     answered.notify_one();
                 }
             }),
-            Report::KIND => frame.decode().map(|report: Report| {
-                let clock_ms = u64::try_from(hub.wall_now().as_millis()).unwrap_or(u64::MAX);
-                attendance.note(|mesh, node, session| mesh.on_report(clock_ms, node, session, report));
-            }),
+            Report::KIND => frame.decode().map(|report: Report| attendance.report(report)),
             Renew::KIND => match frame.decode() {
                 Ok(renew) => {
                     // The other half sends, one answer at a time.
                     let _ = answer.send(renewals.answer(hub, attendance.node(), &renew)).await;
                     Ok(())
                 }
+                Err(malformed) => Err(malformed),
+            },
+            Serving::KIND => match frame.decode::<Serving>().map(|serving| attendance.serving(serving)) {
+                Ok(Err(mistakes)) => return refused(&mistakes),
+                Ok(Ok(())) => Ok(()),
                 Err(malformed) => Err(malformed),
             },
             _ if frame.skippable() => {

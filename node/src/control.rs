@@ -3,16 +3,17 @@
 //! Traffic never waits for it. While no controller answers, the node goes on with what it has.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sinew_api::control::{
     Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, REJECT_BASE, Register, Reject,
     Renewed, Report, SnapshotChunk, Welcome,
 };
-use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
+use sinew_api::hosting::Serving;
 use sinew_api::{Delta, Snapshot, delta};
-use sinew_node_core::Backoff;
+use sinew_node_core::{Backoff, Reporter};
+use sinew_transport::peers::Peer;
 use sinew_transport::session::{FrameSender, Session, SessionCloser, SessionError};
 use sinew_transport::validity::{Replaced, replace_after};
 use sinew_transport::verify::Refusals;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::Telling;
 use crate::plane::Plane;
 use crate::reach::{Controllers, Opened};
 use crate::renewal::Renewal;
@@ -49,8 +51,6 @@ pub(crate) struct Control {
     /// Where this node's shards listen.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) refusals: Arc<Refusals>,
-    /// The snapshot in use, as the controller made it: what differences start from.
-    pub(crate) held: Mutex<Snapshot>,
 }
 
 /// Why a session ended.
@@ -182,7 +182,8 @@ impl Control {
         let Opened { session, controller, until } = opened;
         let (closer, mut received) = (session.closer(), 0);
         let Session { mut sender, mut receiver, .. } = session;
-        if let Err(over) = sender.send(&self.registration()).await {
+        let mut telling = Telling::new(&self.plane.hosting);
+        if let Err(over) = sender.send(&self.registration(telling.whole())).await {
             return over.into();
         }
         // Reading is not cancel-safe: it has a loop of its own.
@@ -201,6 +202,7 @@ impl Control {
         };
         let talking = async {
             let mut chunks = Chunks::default();
+            let mut reporter = Reporter::begin(&self.plane.view());
             let mut reports = interval(REPORT_EVERY);
             reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -229,12 +231,13 @@ impl Control {
                         _ if frame.skippable() => {}
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
+                    serving = telling.changed() => sender.send(&serving).await?,
                     _ = reports.tick() => {
                         // What was sent a second ago is acknowledged by now, if anybody is there.
                         if std::mem::replace(&mut received, closer.received()) != received {
                             self.trust.heard(self.plane.runtime.wall_now().as_secs());
                         }
-                        sender.send(&self.report()).await?;
+                        sender.send(&self.report(&mut reporter)).await?;
                     }
                     () = renewal.due() => if let Some(renew) = renewal.handle_due() {
                         sender.send(&renew).await?;
@@ -252,24 +255,15 @@ impl Control {
         }
     }
 
-    fn registration(&self) -> Register {
+    fn registration(&self, serving: Serving) -> Register {
         let config = &self.plane.config;
         Register {
             version: env!("CARGO_PKG_VERSION").into(),
             boot: self.boot,
             addresses: self.addresses.clone(),
             zone: config.zone.clone(),
-            serves: (0_u16..)
-                .zip(&config.serves)
-                .map(|(slot, serve)| Serve {
-                    service: serve.service.clone(),
-                    slot,
-                    labels: serve.labels.clone(),
-                    capacity: CAPACITY_DEFAULT,
-                    health: Health::Up,
-                })
-                .collect(),
-            serving: 0,
+            serving: serving.version,
+            serves: serving.changes.into_iter().filter_map(|(_, serve)| serve).collect(),
             listens: config
                 .listens
                 .iter()
@@ -283,7 +277,7 @@ impl Control {
 
     /// Takes a difference into use, or says why not.
     async fn take(&self, delta: Delta, sender: &mut FrameSender) -> Result<(), SessionError> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = self.plane.held().unwrap_or_default();
         let revision = delta.to;
         match delta::apply(&held, delta) {
             Ok(snapshot) => self.apply(snapshot, sender).await,
@@ -297,9 +291,8 @@ impl Control {
     /// Takes a snapshot into use, or says why not.
     async fn apply(&self, snapshot: Snapshot, sender: &mut FrameSender) -> Result<(), SessionError> {
         let revision = snapshot.revision;
-        match self.plane.apply(snapshot.clone()) {
+        match self.plane.apply(snapshot) {
             Ok(revision) => {
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
                 tracing::debug!(%revision, "snapshot in use");
                 sender.send(&Ack { revision }).await
             }
@@ -311,7 +304,9 @@ impl Control {
         }
     }
 
-    fn report(&self) -> Report {
+    fn report(&self, reporter: &mut Reporter) -> Report {
+        let view = self.plane.view();
+        reporter.keep(|peer| view.peer(peer).is_some());
         let links = self.plane.peers.all().into_iter().map(|peer| LinkReport {
             node: peer.name().clone(),
             state: match peer.reach() {
@@ -327,7 +322,10 @@ impl Control {
                 .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
                 .min()
                 .unwrap_or(0),
-            loss_ppm: 0,
+            loss_ppm: {
+                let (sent, lost) = packets(&peer);
+                reporter.loss_ppm(peer.name(), sent, lost)
+            },
         });
         let own = self.keyring.current();
         Report {
@@ -335,10 +333,16 @@ impl Control {
             certificate_issued: own.validity().issued(),
             clock_ms: u64::try_from(self.plane.runtime.wall_now().as_millis()).unwrap_or(u64::MAX),
             links: links.collect(),
-            endpoints: vec![],
+            endpoints: reporter.endpoints(&view),
             ext: vec![],
         }
     }
+}
+
+/// Packets sent to a peer on the connections of now, and how many of them were lost.
+fn packets(peer: &Peer) -> (u64, u64) {
+    let paths = peer.links().iter().map(|link| link.stats().path).collect::<Vec<_>>();
+    (paths.iter().map(|path| path.sent_packets).sum(), paths.iter().map(|path| path.lost_packets).sum())
 }
 
 /// The pieces of a snapshot on their way.

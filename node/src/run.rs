@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ use crate::outbound::{Arrived, HANDOVER_MAX, Outbound};
 use crate::plane::Plane;
 use crate::reach::Controllers;
 use crate::renewal::Renewal;
+use crate::saved;
+use crate::state::StateError;
+use crate::tells::{self, HEARD_MAX};
 
 /// Most shards without being told: beyond four, one node rarely has the traffic for more.
 const SHARDS_MAX_DEFAULT: usize = 4;
@@ -56,6 +59,9 @@ pub enum RunError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file of the state directory is not what it should be.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The access log or a file of the state directory.
     #[error("{path}: {source}")]
     File {
@@ -109,8 +115,10 @@ pub async fn run(
     let name = identity.keyring.current().identity().node().cloned();
     let name = name.ok_or_else(|| IdentityError::Answer("the certificate is not a node's".into()))?;
     let peers = Arc::new(Peers::new(name));
-    let plane = Plane::new(config, shards, Arc::clone(&runtime), Arc::clone(&peers), metrics, access);
+    let (heard, told) = mpsc::channel(HEARD_MAX);
+    let plane = Plane::new(config, shards, Arc::clone(&runtime), Arc::clone(&peers), metrics, access, heard);
     let plane = Arc::new(plane);
+    saved::restore(&plane)?;
     let boot = boot_number();
     let trust = Arc::new(Trust::alone(plane.config.expiry_grace));
     let common = Common {
@@ -145,17 +153,13 @@ pub async fn run(
     let mut rng = fastrand::Rng::with_seed(boot);
     let controllers = Controllers::new(&plane.config.controllers, &identity.controllers, rng.usize(..));
     let renewal = Renewal::new(&plane, &identity.keyring, rng);
-    let control = Control {
-        plane: Arc::clone(&plane),
-        keyring: identity.keyring,
-        trust,
-        boot,
-        addresses,
-        refusals,
-        held: Mutex::default(),
-    };
+    let control =
+        Control { plane: Arc::clone(&plane), keyring: identity.keyring, trust, boot, addresses, refusals };
     farewells.spawn(control.run(controllers, renewal, stop.clone()));
+    farewells.spawn(saved::keep(Arc::clone(&plane), stop.clone()));
 
+    tasks.spawn(Arc::clone(&plane.hosting).run());
+    tasks.spawn(tells::follow(Arc::clone(&plane), told));
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
 

@@ -15,7 +15,8 @@ use crate::greet::greet_peer;
 use crate::lifetime::jitter;
 use crate::link::Link;
 use crate::peers::{Peer, Target};
-use crate::shard::{Shard, StreamHandler, begin};
+use crate::shard::{Shard, begin};
+use crate::tell::StreamHandler;
 
 /// How long one dial may take before the next.
 const DIAL_TIME: Duration = Duration::from_secs(2);

@@ -15,15 +15,13 @@ use crate::peers::Peer;
 use crate::session::{alpn_of, peer_identity, refusal_of};
 use crate::shard::Shard;
 use crate::stream::{RecvStream, SendStream, StreamError};
+use crate::tell::{StreamHandler, TELL_MAX};
 use crate::tls::{self, ALPN_DATA, SERVER_NAME};
 use crate::verify::{Expect, Refusal};
 
 /// What a dialler is told that must not come back.
 const TURNED_AWAY: &str =
     "another process with this node's identity took over: was the state directory copied?";
-
-/// Longest tell that is skipped: as long as the other frames of a data connection may be.
-const TELL_MAX: u32 = 4 * 1024;
 
 /// A greeted connection's first stream.
 pub(crate) struct Greeted {
@@ -99,17 +97,26 @@ pub(crate) async fn greet_peer(
     Ok(Greeted { link, send, receive })
 }
 
-/// Reads what follows the greeting, and says how it ended. A keep-alive asks for nothing. What a later
-/// version tells is skipped, however much of it: nothing is kept, and sending it costs more.
-pub(crate) async fn read_tells(receive: &mut RecvStream) -> StreamError {
+/// Reads what follows the greeting, and says how it ended. A keep-alive asks for nothing. Tells go to whoever
+/// takes them, one after the other. What a later version tells is skipped, however much of it: nothing is kept,
+/// and sending it costs more.
+pub(crate) async fn read_tells(
+    receive: &mut RecvStream,
+    link: &Arc<Link>,
+    handler: &dyn StreamHandler,
+) -> StreamError {
     loop {
-        if let Err(error) = read_tell(receive).await {
+        if let Err(error) = read_tell(receive, link, handler).await {
             return error;
         }
     }
 }
 
-async fn read_tell(receive: &mut RecvStream) -> Result<(), StreamError> {
+async fn read_tell(
+    receive: &mut RecvStream,
+    link: &Arc<Link>,
+    handler: &dyn StreamHandler,
+) -> Result<(), StreamError> {
     let head = receive.read_head().await?;
     let ping = head.kind == Ping::KIND;
     if !ping && !head.skippable() {
@@ -123,6 +130,8 @@ async fn read_tell(receive: &mut RecvStream) -> Result<(), StreamError> {
     receive.read_exact(&mut payload).await?;
     if ping {
         wire::decode::<Ping>(&payload)?;
+    } else {
+        handler.hear(link, head.kind, payload).await?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::Endpoint;
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::link::LinkEstimator;
@@ -24,14 +25,15 @@ use crate::dial::dial_all;
 use crate::greet::{Greeted, greet_dialler, read_tells};
 use crate::keyring::{Keyring, Serving};
 use crate::lifetime::{Fingerprint, Lifetime};
-use crate::link::{Birth, Link, Stream};
+use crate::link::{Birth, Link};
 use crate::monitor::Monitor;
 use crate::peers::{Peer, Peers};
 use crate::quic::{self, ResetKeys};
-use crate::runtime::{BoxFuture, Runtime};
+use crate::runtime::Runtime;
 use crate::session::{self, BindError};
-use crate::stream::StreamError;
+use crate::stream::{SendStream, StreamError};
 use crate::tap::TapFactory;
+use crate::tell::{StreamHandler, Teller};
 use crate::tls::{self, ALPN_DATA, Credentials, CredentialsError};
 use crate::validity::Trust;
 use crate::verify::{Expect, Refusal, Refusals};
@@ -46,12 +48,6 @@ const RETIRED_FOR: Duration = Duration::from_secs(1);
 const FLUSH_TIME: Duration = Duration::from_millis(5);
 /// How long a stopping shard waits for what it closed to be acknowledged.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
-
-/// Who takes the streams that peers open.
-pub trait StreamHandler: Send + Sync + 'static {
-    /// Serves one stream to its end.
-    fn handle(&self, stream: Stream) -> BoxFuture<'static, ()>;
-}
 
 /// What all shards of a node share.
 #[derive(Debug, Clone)]
@@ -285,18 +281,10 @@ async fn live(shard: &Arc<Shard>, peer: &Peer, greeted: Greeted, handler: Arc<dy
             shard.tracker.spawn(handler.handle(stream));
         }
     };
-    let pinging = async {
-        loop {
-            link.ping.notified().await;
-            if send.write_frame(&Ping { padding: [0; 32] }, bytes::Bytes::new()).await.is_err() {
-                return;
-            }
-        }
-    };
     tokio::select! {
         () = accepting => {}
-        () = pinging => {}
-        error = read_tells(&mut receive) => unreadable(shard, &link, &error),
+        () = speak(&link, &mut send, handler.teller()) => {}
+        error = read_tells(&mut receive, &link, &*handler) => unreadable(shard, &link, &error),
         () = retire(&link) => {}
         () = shard.closing.cancelled() => {}
     }
@@ -304,6 +292,19 @@ async fn live(shard: &Arc<Shard>, peer: &Peer, greeted: Greeted, handler: Arc<dy
     shard.common.peers.remove(&link, peer);
     let reason = link.closed().await;
     tracing::info!(peer = %link.peer(), lane = link.lane(), connection = link.number(), reason, "link down");
+}
+
+/// Says what is to be said on the first stream of a link, for as long as it can be: tells, and keep-alives.
+async fn speak(link: &Link, send: &mut SendStream, mut teller: Box<dyn Teller>) {
+    loop {
+        let frames = tokio::select! {
+            frames = teller.next() => send.write(frames.into()).await,
+            () = link.ping.notified() => send.write_frame(&Ping { padding: [0; 32] }, Bytes::new()).await,
+        };
+        if frames.is_err() {
+            return;
+        }
+    }
 }
 
 /// The first stream of a link came to its end. If that was for what the peer sent, it is told, and counted.

@@ -132,7 +132,7 @@ pub struct Report {
     pub clock_ms: u64,
     /// Every peer in the snapshot.
     pub links: Vec<LinkReport>,
-    /// Every endpoint of which there is news since the last report.
+    /// Every endpoint in use: with connections in progress, or turns or ends since the last report.
     pub endpoints: Vec<EndpointReport>,
     /// Room to grow.
     pub ext: Ext,
@@ -148,7 +148,7 @@ pub struct LinkReport {
     pub state: LinkState,
     /// Smoothed round trip in microseconds, 0 when unknown.
     pub rtt_us: u64,
-    /// Packets lost of a million sent since the last report.
+    /// Packets lost of a million, among those sent since the last report and at least the last hundred.
     pub loss_ppm: u32,
 }
 
@@ -159,8 +159,10 @@ pub struct EndpointReport {
     pub service: ServiceName,
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// The latency of its turns as the balancer has it, in microseconds; 0 when none was measured.
+    /// The mean of its turns since the last report, in microseconds, the link included.
     pub latency_us: u64,
+    /// How many turns that is the mean of; 0: none was measured.
+    pub turns: u32,
     /// Connections in progress.
     pub in_flight: u32,
     /// Connections that ended well.

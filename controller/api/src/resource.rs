@@ -162,6 +162,7 @@ impl HealthSettings {
             timeout_ms: self.timeout_ms.unwrap_or(otherwise.timeout_ms),
             rise: self.rise.unwrap_or(otherwise.rise),
             fall: self.fall.unwrap_or(otherwise.fall),
+            probe: otherwise.probe,
         }
     }
 }

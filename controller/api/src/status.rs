@@ -1,6 +1,7 @@
 //! What the controller's HTTP API shows and takes: versioned JSON, promised to scripts.
 //!
-//! `GET /v1/status` answers [`Status`]; `POST /v1/tokens` takes [`NewToken`] and answers [`CreatedToken`].
+//! `GET /v1/status` answers [`Status`]; `GET /v1/weights/{service}` answers
+//! [`ServiceWeights`](crate::weights::ServiceWeights); `POST /v1/tokens` takes [`NewToken`] and answers [`CreatedToken`].
 
 use std::net::{IpAddr, SocketAddr};
 

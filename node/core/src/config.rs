@@ -8,6 +8,7 @@
 //! The file is not read here: the caller gives its text, and its name for messages.
 
 mod check;
+mod health;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sinew_api::document::{self, InvalidDocument};
+use sinew_api::hosting::HealthCheck;
 use sinew_transport_core::{ServiceName, Zone};
 
 use crate::mechanisms::Mechanisms;
@@ -75,6 +77,10 @@ pub struct ServeConfig {
     pub address: SocketAddr,
     /// What splits and subsets go by.
     pub labels: BTreeMap<String, String>,
+    /// How much it can take beside other endpoints of its service: 1 to 1,000,000. Only the ratio counts.
+    pub capacity: u32,
+    /// How it is found out whether it answers.
+    pub check: HealthCheck,
 }
 
 impl Config {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sinew_api::document::Table;
+use sinew_api::hosting::CAPACITY_DEFAULT;
 use sinew_api::sockets::{is_dialable, overlap};
 use toml::Spanned;
 
@@ -58,7 +59,8 @@ fn into_listen(raw: RawListen) -> Option<ListenConfig> {
 
 fn into_serve(raw: RawServe) -> Option<ServeConfig> {
     let (service, address) = (raw.service?.into_inner(), raw.address?.into_inner());
-    Some(ServeConfig { service, address, labels: raw.labels })
+    let capacity = raw.capacity.map_or(CAPACITY_DEFAULT, Spanned::into_inner);
+    Some(ServeConfig { service, address, labels: raw.labels, capacity, check: raw.check })
 }
 
 fn check_node(node: &RawNode, file: &Table<'_>) {

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sinew_api::document::{Key, Table, Written, text};
+use sinew_api::hosting::HealthCheck;
 use sinew_transport_core::{ServiceName, Zone};
 use toml::Spanned;
+
+use super::health::read_health;
 
 /// Shards of one node: what the largest machines have in cores for one socket each.
 const SHARDS_MAX: u16 = 64;
@@ -22,6 +25,8 @@ const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_se
 const EXPIRY_GRACE: [Duration; 2] = [Duration::ZERO, Duration::from_hours(90 * 24)];
 /// Addresses of controllers: as many as a token carries.
 const CONTROLLERS_MAX: usize = 8;
+/// Most of `capacity`: a million to one is no ratio that anybody measured.
+const CAPACITY_MAX: u32 = 1_000_000;
 /// Labels of one endpoint: every caller's snapshot carries them, and the controller takes no more.
 const LABELS_MAX: usize = 16;
 /// Addresses under which one node is reached: more than a machine has networks.
@@ -53,6 +58,11 @@ const SERVE_KEYS: &[Key] = &[
     Key::new("service", "service = \"orders\", the service that runs there"),
     Key::new("address", "address = \"127.0.0.1:8080\", an IP address and a port"),
     Key::new("labels", "labels = { version = \"v1\" }"),
+    Key::new("capacity", "capacity = 100"),
+    Key::new(
+        "health",
+        "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
+    ),
 ];
 
 /// The whole file.
@@ -92,6 +102,8 @@ pub(super) struct RawServe {
     pub(super) service: Written<ServiceName>,
     pub(super) address: Written<SocketAddr>,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) capacity: Written<u32>,
+    pub(super) check: HealthCheck,
 }
 
 /// Reads a file. `None` when there is no telling what it means.
@@ -144,5 +156,7 @@ fn read_serve(table: &Table<'_>) -> RawServe {
         service: table.text("service", ServiceName::new),
         address: table.text("address", text::socket),
         labels: table.named_texts("labels", LABELS_MAX, text::label),
+        capacity: table.whole("capacity", 1..=CAPACITY_MAX),
+        check: read_health(table),
     }
 }
