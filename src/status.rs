@@ -1,4 +1,9 @@
-//! `sinew status`: the mesh as its controller sees it, for a person or, with `-o json`, for a program.
+//! `sinew status`: the mesh as its controller sees it, for a person or, with `-o json`, for a program. With
+//! `--why-weights`: one service, as [`weights`] shows it.
+
+mod weights;
+
+mod concerns;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -7,7 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
 use sinew_api::control::LinkState;
+use sinew_api::hosting::Health;
 use sinew_api::status::{NodeStatus, Status};
+use sinew_api::weights::ServiceWeights;
+use sinew_transport_core::ids::ServiceName;
 
 use crate::client::{ApiArgs, Client};
 
@@ -17,6 +25,9 @@ pub(crate) struct StatusArgs {
     /// How to print it
     #[arg(short, long, value_name = "FORMAT", default_value = "table", env = "SINEW_STATUS_OUTPUT")]
     output: Output,
+    /// Show instead how much of each caller's traffic each endpoint of SERVICE should get, and why
+    #[arg(long, value_name = "SERVICE")]
+    why_weights: Option<ServiceName>,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -34,6 +45,9 @@ enum Output {
 /// # Errors
 /// When the controller can't be reached, or refuses.
 pub(crate) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    if let Some(service) = &args.why_weights {
+        return why(service, &args);
+    }
     let status: Status = Client::find(&args.api)?.get("/v1/status")?;
     match args.output {
         Output::Table => {
@@ -41,6 +55,15 @@ pub(crate) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
             print!("{}", render(&status, now.as_secs()));
         }
         Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn why(service: &ServiceName, args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let weights: ServiceWeights = Client::find(&args.api)?.get(&format!("/v1/weights/{service}"))?;
+    match args.output {
+        Output::Table => print!("{}", weights::render(&weights)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&weights)?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -61,6 +84,9 @@ fn render(status: &Status, now: u64) -> String {
         if let Some(rejected) = &node.rejected {
             let (name, what, why) = (&node.name, &rejected.name, &rejected.reason);
             let _ = writeln!(page, "\n{name} refused revision {}: {what}: {why}", rejected.revision);
+        }
+        for concern in concerns::concerns(node, now) {
+            let _ = writeln!(page, "\n{concern}");
         }
     }
     page
@@ -99,17 +125,24 @@ fn nodes(status: &Status, now: u64) -> Table {
 }
 
 fn services(status: &Status) -> Table {
-    let mut table = table(&["SERVICE", "ENDPOINT", "LABELS", "CALLED FROM"]);
+    let mut table = table(&["SERVICE", "ENDPOINT", "HEALTH", "CAPACITY", "LABELS", "CALLED FROM"]);
     for service in &status.services {
         let callers = list(&service.callers);
         if service.endpoints.is_empty() {
-            table.add_row([service.name.as_str(), "none", "-", &callers]);
+            table.add_row([service.name.as_str(), "none", "-", "-", "-", &callers]);
         }
         for endpoint in &service.endpoints {
             let labels: Vec<_> =
                 endpoint.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let id = format!("{}/{}", endpoint.node, endpoint.slot);
-            table.add_row([service.name.as_str(), &id, &list(&labels), &callers]);
+            let health = match endpoint.health {
+                Health::Starting => "starting",
+                Health::Up => "up",
+                Health::Down => "down",
+                Health::Draining => "draining",
+            };
+            let capacity = endpoint.capacity.to_string();
+            table.add_row([service.name.as_str(), &id, health, &capacity, &list(&labels), &callers]);
         }
     }
     table
@@ -199,7 +232,7 @@ mod tests {
             "revision": 7,
             "nodes": [node("n1", true, 7, json!(null)), node("n2", false, 6, json!(null)), node("n3", true, 6, rejected)],
             "services": [
-                {"name": "orders", "endpoints": [{"node": "n1", "slot": 0, "labels": {"version": "v1"}}], "callers": ["n2"]},
+                {"name": "orders", "endpoints": [{"node": "n1", "slot": 0, "labels": {"version": "v1"}, "capacity": 100, "health": "down"}], "callers": ["n2"]},
                 {"name": "stock", "endpoints": [], "callers": ["n1"]},
             ],
         }))
@@ -220,8 +253,8 @@ mod tests {
         assert!(row(&page, &["n1", "connected", "eu-1", "7", "expires", "in", "23h", "53m"]), "{page}");
         assert!(row(&page, &["n2", "lost", "eu-1", "6", "(behind)"]), "{page}");
         assert!(row(&page, &["n3", "connected", "eu-1", "6", "(refused", "7)"]), "{page}");
-        assert!(row(&page, &["orders", "n1/0", "version=v1", "n2"]), "{page}");
-        assert!(row(&page, &["stock", "none", "-", "n1"]), "{page}");
+        assert!(row(&page, &["orders", "n1/0", "down", "100", "version=v1", "n2"]), "{page}");
+        assert!(row(&page, &["stock", "none", "-", "-", "-", "n1"]), "{page}");
         assert!(row(&page, &["n1", "n9", "suspect", "1.2", "ms"]), "{page}");
         assert!(!page.contains("n8"), "idle links are nobody's concern: {page}");
         assert!(page.contains("n3 refused revision 7: service orders: no room"), "{page}");

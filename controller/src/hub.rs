@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use sinew_api::control::Register;
+use sinew_api::control::{Register, Report};
+use sinew_api::hosting::Serving;
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
 use sinew_controller_core::{
@@ -145,8 +146,8 @@ impl Hub {
     ) -> Result<Attendance, Vec<Mistake>> {
         let now = self.started.elapsed();
         let registered = self.change(|mesh| mesh.register(now, node, register, from))?;
-        if registered.supersedes.is_some() {
-            tracing::warn!(%node, %from, "a newer session takes over from an older one with the same identity");
+        if registered.another_run {
+            tracing::warn!(%node, %from, "another process takes over a node from one that still had a session: a restart, or a copied state directory");
         }
         Ok(Attendance {
             hub: Arc::clone(self),
@@ -168,8 +169,9 @@ impl Hub {
                 _ = changed.changed() => {}
                 () = sleep_until(deadline.map(|at| self.started + at)) => {
                     let now = self.started.elapsed();
-                    if self.change(|mesh| mesh.handle_timeout(now)) {
-                        tracing::debug!("the mesh has settled, or forgot a node that was lost");
+                    // Once a second weights are made; nobody is woken unless one moved.
+                    if self.mesh(|mesh| mesh.handle_timeout(now)) {
+                        self.change(|_| tracing::debug!("the mesh settled, forgot a node, or has new weights"));
                     }
                 }
             }
@@ -255,6 +257,11 @@ pub(crate) struct Attendance {
 }
 
 impl Attendance {
+    /// Whose session it is.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     /// What the node is granted.
     pub(crate) fn granted(&self) -> &[ServiceName] {
         &self.granted
@@ -268,6 +275,25 @@ impl Attendance {
     /// Notes something that only this node's session may say.
     pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Mesh, &NodeName, SessionId) -> T) -> T {
         self.hub.mesh(|mesh| note(mesh, &self.node, self.session))
+    }
+
+    /// Takes what the node saw.
+    pub(crate) fn report(&self, report: Report) {
+        let clock_ms = u64::try_from(self.hub.wall_now().as_millis()).unwrap_or(u64::MAX);
+        let begins = self.note(|mesh, node, session| {
+            let before = mesh.weighs();
+            mesh.on_report(clock_ms, node, session, report);
+            !before && mesh.weighs()
+        });
+        if begins {
+            // Whoever keeps the time must look at the clock again.
+            self.hub.changed.send_replace(());
+        }
+    }
+
+    /// Takes the node's word about what it hosts, and wakes whoever must hear of it.
+    pub(crate) fn serving(&self, serving: Serving) -> Result<(), Vec<Mistake>> {
+        self.hub.change(|mesh| mesh.on_serving(&self.node, self.session, serving)).map(|_| ())
     }
 
     /// Tells how the session ended.

@@ -1,7 +1,7 @@
 //! Mesh → service: the life of each stream that a peer opens.
 //!
 //! The peer's node is known by its certificate before a byte of the preamble is read. Whatever else the
-//! preamble says is judged by this node's own snapshot and configuration ([`crate::local`]).
+//! preamble says is judged by this node's own snapshot and table ([`crate::local`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sinew_node_core::{Direction, Outcome, Record};
-use sinew_transport::{BoxFuture, Stream, StreamError, StreamHandler};
+use sinew_transport::{BoxFuture, Link, Stream, StreamError, StreamHandler, Teller};
 use sinew_transport_core::Code;
 use sinew_transport_core::ids::EndpointId;
-use sinew_transport_core::wire::{Accepted, Preamble};
+use sinew_transport_core::wire::{Accepted, Malformed, Preamble};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::copy::{Meter, Sink, Source, join};
 use crate::local::{self, NotServed};
 use crate::plane::Plane;
+use crate::tells::{self, NodeTeller};
 
 /// How long a stream may take to say what it is.
 const PREAMBLE_TIME: Duration = Duration::from_secs(5);
@@ -35,6 +36,19 @@ impl StreamHandler for Inbound {
     fn handle(&self, stream: Stream) -> BoxFuture<'static, ()> {
         let inbound = self.clone();
         Box::pin(async move { inbound.live(stream).await })
+    }
+
+    fn teller(&self) -> Box<dyn Teller> {
+        Box::new(NodeTeller::new(&self.plane.hosting))
+    }
+
+    fn hear<'a>(
+        &'a self,
+        link: &'a Link,
+        kind: u16,
+        payload: Vec<u8>,
+    ) -> BoxFuture<'a, Result<(), Malformed>> {
+        Box::pin(tells::hear(&self.plane, link, kind, payload))
     }
 }
 
@@ -131,7 +145,7 @@ impl Inbound {
             from_app: AtomicU64::new(0),
             to_app: AtomicU64::new(0),
             touched: AtomicBool::new(false),
-            on_from_app: &|| {},
+            on_from_app: &|| serving.on_answer(),
             on_to_app: &|| {},
         };
         let joined = join((&mut reader, &mut writer), (sink, source), &meter).await;

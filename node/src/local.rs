@@ -3,9 +3,9 @@
 //! Streams from peers and connections of this node's own listeners come here alike: services on one node
 //! are joined without QUIC, but not without a verdict.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use sinew_node_core::verdict::{Verdict, admit};
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::copy::{Sink, Source};
+use crate::hosting::{InFlight, Place};
 use crate::plane::Plane;
 
 /// How long a destination waits for the snapshot by which its caller chose.
@@ -32,50 +33,27 @@ pub(crate) struct NotServed {
     pub(crate) reason: String,
 }
 
-/// Counts a connection in progress at a slot.
-#[derive(Debug)]
-pub(crate) struct Serving {
-    plane: Arc<Plane>,
-    slot: usize,
-}
-
-impl Serving {
-    fn begin(plane: &Arc<Plane>, slot: usize) -> Self {
-        plane.served[slot].fetch_add(1, Relaxed);
-        Self { plane: Arc::clone(plane), slot }
-    }
-
-    pub(crate) fn load(&self) -> u32 {
-        count(&self.plane, self.slot).load(Relaxed)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        count(&self.plane, self.slot).fetch_sub(1, Relaxed);
-    }
-}
-
-fn count(plane: &Plane, slot: usize) -> &AtomicU32 {
-    &plane.served[slot]
-}
-
 /// Judges the preamble of `caller` and connects to the service it is for.
 pub(crate) async fn serve(
     plane: &Arc<Plane>,
     caller: &NodeName,
     preamble: &Preamble,
-) -> Result<(Box<dyn AppStream>, Serving), NotServed> {
-    let slot = usize::from(judge(plane, caller, preamble).await?);
-    let serving = Serving::begin(plane, slot);
-    let address = plane.config.serves[slot].address;
+) -> Result<(Box<dyn AppStream>, InFlight), NotServed> {
+    let place = judge(plane, caller, preamble).await?;
+    let (slot, address) = (place.slot, place.address);
+    let serving = plane.hosting.begin(place);
     let wait = match preamble.remaining_ms {
         0 => CONNECT_TIME,
         ms => CONNECT_TIME.min(Duration::from_millis(ms.into())),
     };
     match timeout_at(Instant::now() + wait, plane.runtime.connect(address)).await {
         Ok(Ok(stream)) => Ok((stream, serving)),
-        Ok(Err(error)) => Err(not_connected(address, &error)),
+        Ok(Err(error)) => {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                plane.hosting.on_refused(slot);
+            }
+            Err(not_connected(address, &error))
+        }
         Err(_) => Err(refused(format!("the service at {address} did not accept in {wait:?}"))),
     }
 }
@@ -84,31 +62,41 @@ fn refused(reason: String) -> NotServed {
     NotServed { code: Code::Refused, reason }
 }
 
-fn not_connected(address: SocketAddr, error: &std::io::Error) -> NotServed {
-    /// Too many open files, in this process or in the system.
+/// Whether the system says that there are too many open files, in this process or in all.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     const DESCRIPTORS: [i32; 2] = [24, 23];
-    if error.raw_os_error().is_some_and(|errno| DESCRIPTORS.contains(&errno)) {
+    error.raw_os_error().is_some_and(|errno| DESCRIPTORS.contains(&errno))
+}
+
+fn not_connected(address: SocketAddr, error: &io::Error) -> NotServed {
+    if is_out_of_descriptors(error) {
         let reason = "this node is out of file descriptors: raise its limit on open files".into();
         return NotServed { code: Code::Overloaded, reason };
     }
     refused(format!("the service at {address}: {error}"))
 }
 
-/// The slot, or why not. A caller that chose by a newer snapshot than ours is given a moment.
-async fn judge(plane: &Plane, caller: &NodeName, preamble: &Preamble) -> Result<u16, NotServed> {
+/// The place, or why not. A caller that chose by a newer snapshot than ours is given a moment.
+async fn judge(plane: &Plane, caller: &NodeName, preamble: &Preamble) -> Result<Arc<Place>, NotServed> {
     let mut revisions = plane.revision();
     let deadline = Instant::now() + SNAPSHOT_WAIT;
     loop {
         revisions.borrow_and_update();
-        match admit(&plane.view(), &plane.config.serves, caller, preamble) {
-            Verdict::Admit { slot } => return Ok(slot),
-            Verdict::NoEndpoint => {
+        let place = plane.hosting.place(preamble.endpoint);
+        let verdict = admit(&plane.view(), place.as_ref().map(|place| &place.service), caller, preamble);
+        match (verdict, place) {
+            (Verdict::Admit, Some(place)) if place.is_draining() => {
+                let reason = format!("the service at {} takes nothing new", place.address);
+                return Err(NotServed { code: Code::Draining, reason });
+            }
+            (Verdict::Admit, Some(place)) => return Ok(place),
+            (Verdict::NoEndpoint | Verdict::Admit, _) => {
                 let reason =
                     format!("slot {} here does not hold `{}`", preamble.endpoint, preamble.destination);
                 return Err(NotServed { code: Code::NoEndpoint, reason });
             }
-            Verdict::Deny { reason } => return Err(NotServed { code: Code::Denied, reason }),
-            Verdict::Wait => {}
+            (Verdict::Deny { reason }, _) => return Err(NotServed { code: Code::Denied, reason }),
+            (Verdict::Wait, _) => {}
         }
         if timeout_at(deadline, revisions.changed()).await.is_err() {
             let reason = format!(
@@ -124,10 +112,15 @@ async fn judge(plane: &Plane, caller: &NodeName, preamble: &Preamble) -> Result<
 #[derive(Debug)]
 pub(crate) struct LocalService {
     app: App,
-    _serving: Serving,
+    serving: InFlight,
 }
 
 impl LocalService {
+    /// It said something.
+    pub(crate) fn on_answer(&self) {
+        self.serving.on_answer();
+    }
+
     /// Both directions came to their clean end.
     pub(crate) fn close_cleanly(self) {
         self.app.close_cleanly();
@@ -141,5 +134,5 @@ pub(crate) async fn open(
 ) -> Result<(Sink, Source, LocalService), NotServed> {
     let (stream, serving) = serve(plane, &plane.me, preamble).await?;
     let (app, reader, writer) = App::new(stream);
-    Ok((Sink::Local(writer), Source::Local(reader), LocalService { app, _serving: serving }))
+    Ok((Sink::Local(writer), Source::Local(reader), LocalService { app, serving }))
 }

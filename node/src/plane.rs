@@ -1,21 +1,24 @@
 //! What all parts of a node share: the view in use, the peers, and where outcomes are recorded.
 //!
-//! The view is swapped as a whole; a connection keeps the one that it began with.
+//! The view is made of the newest snapshot and of what peers have told since, and swapped as a whole; a connection
+//! keeps the one that it began with.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
-use sinew_node_core::{Config, EndpointRecord, Rejected, ServiceView, View};
+use sinew_node_core::{Config, EndpointRecord, Overlay, Rejected, ServiceView, Shares, View};
 use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::access::AccessLog;
+use crate::hosting::Hosting;
 use crate::metrics::Metrics;
+use crate::tells::Heard;
 
 /// The view in use, with every endpoint's peer looked up once: a pick looks at no table.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Route {
     /// The revision of the view that it comes from.
     pub(crate) revision: Revision,
     pub(crate) ways: Vec<Way>,
+    /// Their weights, in the same order.
+    pub(crate) shares: Arc<Shares>,
 }
 
 /// One endpoint, and the peer that hosts it; none when it is this node.
@@ -46,11 +51,22 @@ impl Routes {
             peer: peers.get(&endpoint.id.node),
         };
         let route = |service: &ServiceView| {
-            Arc::new(Route { revision: view.revision, ways: service.endpoints.iter().map(way).collect() })
+            Arc::new(Route {
+                revision: view.revision,
+                ways: service.endpoints.iter().map(way).collect(),
+                shares: Arc::clone(&service.shares),
+            })
         };
         let services = view.services().map(|(name, service)| (name.clone(), route(service))).collect();
         Self { view, services }
     }
+}
+
+/// What the view is made of.
+#[derive(Debug, Default)]
+struct Known {
+    snapshot: Option<Arc<Snapshot>>,
+    overlay: Overlay,
 }
 
 /// The shared state of a node.
@@ -65,8 +81,12 @@ pub(crate) struct Plane {
     pub(crate) access: AccessLog,
     /// Connections in progress, by shard: where the next one goes.
     pub(crate) active: Vec<AtomicU32>,
-    /// Connections in progress, by served slot.
-    pub(crate) served: Vec<AtomicU32>,
+    /// What stands behind this node.
+    pub(crate) hosting: Arc<Hosting>,
+    /// To [`crate::tells::follow`].
+    pub(crate) heard: mpsc::Sender<Heard>,
+    /// Held while a view is made of it.
+    known: Mutex<Known>,
     routes: ArcSwap<Routes>,
     revision: watch::Sender<Option<Revision>>,
 }
@@ -79,16 +99,20 @@ impl Plane {
         peers: Arc<Peers>,
         metrics: Arc<Metrics>,
         access: AccessLog,
+        heard: mpsc::Sender<Heard>,
     ) -> Self {
+        let clock = Clock::start();
         Self {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            served: config.serves.iter().map(|_| AtomicU32::new(0)).collect(),
+            hosting: Arc::new(Hosting::new(&config.serves, &runtime, clock)),
             config,
             runtime,
-            clock: Clock::start(),
+            clock,
             metrics,
             access,
+            heard,
+            known: Mutex::default(),
             routes: ArcSwap::from_pointee(Routes::new(Arc::new(View::empty()), &peers)),
             revision: watch::Sender::new(None),
             peers,
@@ -110,25 +134,76 @@ impl Plane {
         self.revision.subscribe()
     }
 
-    /// Takes a snapshot into use: checked, compiled, one swap.
+    /// Takes a snapshot into use, with what peers have told since laid over it: checked, compiled, one swap.
     ///
     /// # Errors
     /// [`Rejected`] names what in it is wrong; nothing has changed then.
     pub(crate) fn apply(&self, snapshot: Snapshot) -> Result<Revision, Rejected> {
         let revision = snapshot.revision;
-        let peers = snapshot.peers.clone();
-        let view = View::compile(&self.me, snapshot, Some(&self.view()))?;
-        let hosts: HashSet<NodeName> =
-            view.services().flat_map(|(_, service)| &service.endpoints).map(|e| e.id.node.clone()).collect();
-        let targets = peers.into_iter().map(|peer| {
-            let wanted = hosts.contains(&peer.node);
-            (peer.node, Target { addresses: peer.addresses, wanted })
-        });
-        self.peers.set(revision, targets);
-        self.routes.store(Arc::new(Routes::new(Arc::new(view), &self.peers)));
+        let mut known = self.known();
+        let view = match self.compile(&known.overlay, &snapshot) {
+            Ok(view) => view,
+            // Should what was told be too much for it, the snapshot alone decides.
+            Err(_) => View::compile(&self.me, snapshot.clone(), Some(&self.view()))?,
+        };
+        let (assigned, granted) = (snapshot.assigned.clone(), view.granted.clone());
+        self.swap(view, &snapshot);
+        known.snapshot = Some(Arc::new(snapshot));
+        drop(known);
+        self.hosting.assign(&assigned, &granted);
         self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
         self.revision.send_replace(Some(revision));
         Ok(revision)
+    }
+
+    /// The snapshot in use, as the controller made it.
+    pub(crate) fn held(&self) -> Option<Arc<Snapshot>> {
+        self.known().snapshot.clone()
+    }
+
+    /// Takes what a peer told. True when the view should be made anew.
+    pub(crate) fn hear(&self, heard: Heard) -> bool {
+        let Known { snapshot, overlay } = &mut *self.known();
+        let Some(snapshot) = snapshot else { return false };
+        let Heard { peer, boot, serving } = heard;
+        overlay.hear(snapshot, &peer, boot, serving).unwrap_or_else(|error| {
+            tracing::warn!(%peer, %error, "what a peer tells about itself is left out");
+            true
+        })
+    }
+
+    /// Makes the view anew from the snapshot and what was told since.
+    pub(crate) fn refresh(&self) {
+        let known = self.known();
+        let Some(snapshot) = &known.snapshot else { return };
+        match self.compile(&known.overlay, snapshot) {
+            Ok(view) => self.swap(view, snapshot),
+            Err(rejected) => {
+                tracing::warn!(%rejected, "what peers told is left out; the view before stays in use");
+            }
+        }
+    }
+
+    fn compile(&self, overlay: &Overlay, snapshot: &Snapshot) -> Result<View, Rejected> {
+        let (_, own) = self.hosting.serves();
+        View::compile(&self.me, overlay.over(snapshot, (&self.me, &own)), Some(&self.view()))
+    }
+
+    /// Puts a view into use. A peer that hosts what is called here, or may do so soon, is dialled.
+    fn swap(&self, view: View, snapshot: &Snapshot) {
+        let hosts: HashSet<&NodeName> =
+            view.services().flat_map(|(_, service)| &service.endpoints).map(|e| &e.id.node).collect();
+        let targets = snapshot.peers.iter().map(|peer| {
+            let wanted =
+                hosts.contains(&peer.node) || peer.granted.iter().any(|name| view.service(name).is_some());
+            (peer.node.clone(), Target { addresses: peer.addresses.clone(), wanted })
+        });
+        self.peers.set(snapshot.revision, targets.collect::<Vec<_>>());
+        self.routes.store(Arc::new(Routes::new(Arc::new(view), &self.peers)));
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wall time in microseconds since 1970.

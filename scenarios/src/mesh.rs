@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use sinew_api::hosting::Health;
 use sinew_api::status::Status;
 use sinew_node_core::Mechanism;
 use sinew_transport_core::ids::{EndpointId, NodeName};
@@ -293,8 +294,10 @@ fn settled(status: &Status, topology: &Topology) -> Result<(), String> {
     }
     for (service, endpoint) in topology.endpoints() {
         let seen = status.services.iter().find(|s| s.name == service.name);
-        if !seen.is_some_and(|s| s.endpoints.iter().any(|e| e.node == endpoint.id.node)) {
-            return Err(format!("service {} has no endpoint {}", service.name, endpoint.id));
+        if !seen
+            .is_some_and(|s| s.endpoints.iter().any(|e| e.node == endpoint.id.node && e.health == Health::Up))
+        {
+            return Err(format!("service {} has no endpoint {} that is up", service.name, endpoint.id));
         }
     }
     Ok(())

@@ -82,8 +82,8 @@ async fn the_table_shows_the_same_to_a_person() {
     for row in [
         &["caller", "connected", "-", &revision, "expires", "in"][..],
         &["n1", "connected", "eu-1", &revision, "expires", "in"],
-        &["orders", "n1/0", "-", "caller"],
-        &["orders", "n2/0", "-", "caller"],
+        &["orders", "n1/0", "up", "100", "-", "caller"],
+        &["orders", "n2/0", "up", "100", "-", "caller"],
         &["caller", "n1", "up"],
         &["caller", "n2", "up"],
     ] {
@@ -145,8 +145,9 @@ async fn probes_learn_whether_a_node_lives_and_whether_it_is_ready() {
     mesh.stop("caller").await;
     mesh.kill_controller().await;
 
-    // It lives without a controller, but knows of no service yet.
+    // It lives without a controller, but knows of no service, as at its first start.
     let dir = mesh.node_dir("caller").to_owned();
+    std::fs::remove_file(dir.join("state/snapshot.json")).unwrap();
     let caller = start(&["node", "--config"], &dir.join("node.toml"), &dir.join("node.log"));
     until("the node to live", || async { http_get(admin, "/livez", None).await }).await.unwrap();
     let (code, why) = http_get(admin, "/readyz", None).await.unwrap();

@@ -25,6 +25,8 @@ pub struct NodePlan {
     settings: Vec<(String, String)>,
     pub(super) listens: Vec<(String, String)>,
     pub(super) serves: Vec<(String, SocketAddr)>,
+    /// `health` of the `[[serve]]` entries, as TOML.
+    health: String,
     pub(super) extra_grants: Vec<String>,
     arguments: Vec<String>,
 }
@@ -39,6 +41,7 @@ impl NodePlan {
             settings: settings.map(|(key, value)| (key.into(), value.into())).into(),
             listens: Vec::new(),
             serves: Vec::new(),
+            health: "false".into(),
             extra_grants: Vec::new(),
             arguments: Vec::new(),
         }
@@ -47,6 +50,13 @@ impl NodePlan {
     /// A `[[serve]]`; the service is granted by the token.
     pub fn serve(mut self, service: &str, address: SocketAddr) -> Self {
         self.serves.push((service.into(), address));
+        self
+    }
+
+    /// How the endpoints of every `[[serve]]` are checked, as TOML. They are not, unless this says so: most
+    /// stories are about what callers find out by themselves.
+    pub fn health(mut self, health: &str) -> Self {
+        self.health = health.into();
         self
     }
 
@@ -106,7 +116,11 @@ impl NodePlan {
                 write!(text, "\n[[listen]]\nservice = {service:?}\nas = {source:?}\naddress = {address:?}\n");
         }
         for (service, address) in &self.serves {
-            let _ = write!(text, "\n[[serve]]\nservice = {service:?}\naddress = \"{address}\"\n");
+            let _ = write!(
+                text,
+                "\n[[serve]]\nservice = {service:?}\naddress = \"{address}\"\nhealth = {}\n",
+                self.health
+            );
         }
         text
     }

@@ -14,6 +14,9 @@
 //! back, or [`SETTLE`] after the first one, nobody is told to push: no node gets a snapshot that forgets
 //! the others. Meanwhile they go on with the one that they have.
 //!
+//! **Weights:** what nodes report becomes weights ([`crate::weights`]), about once a second; one that moved far
+//! enough is a change that concerns the caller that it is for.
+//!
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
 mod change;
@@ -21,22 +24,27 @@ mod declare;
 mod index;
 mod node;
 mod rollout;
+mod runs;
+mod serving;
 mod status;
 mod view;
+mod weigh;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sinew_api::control::{Register, Report};
+use sinew_api::control::Register;
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use crate::declared::Declared;
 use crate::registration::{Mistake, Registration};
+use crate::weights::Weights;
 use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
+use runs::Runs;
 
 pub use rollout::{Push, Turn};
 pub use status::Answerer;
@@ -61,6 +69,9 @@ pub struct Mesh {
     grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     nodes: BTreeMap<NodeName, Node>,
     index: Index,
+    weights: Weights,
+    /// When weights are made next.
+    weigh_at: Duration,
     settling: Settling,
     sessions: u64,
     declared: Declared,
@@ -101,6 +112,8 @@ pub struct Registered {
     pub session: SessionId,
     /// The session that this one takes over from.
     pub supersedes: Option<SessionId>,
+    /// Whether that session was another run of the program.
+    pub another_run: bool,
     /// What the node is granted.
     pub granted: Vec<ServiceName>,
 }
@@ -115,13 +128,14 @@ impl Mesh {
         grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     ) -> Self {
         let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
-        let (nodes, index) = (BTreeMap::new(), Index::default());
         Self {
             default,
             revision,
             grants,
-            nodes,
-            index,
+            nodes: BTreeMap::new(),
+            index: Index::default(),
+            weights: Weights::default(),
+            weigh_at: Duration::ZERO,
             settling,
             sessions: 0,
             declared: Declared::default(),
@@ -186,6 +200,7 @@ impl Mesh {
         session_ip: IpAddr,
     ) -> Result<Registered, Vec<Mistake>> {
         let granted = self.grants_of(name).cloned().unwrap_or_default();
+        let runs = self.runs_after(name, register.boot, session_ip)?;
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
         let have = register.have;
         let registration = Registration::check(register, name, &granted, session_ip)?;
@@ -193,8 +208,10 @@ impl Mesh {
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let supersedes =
-            self.insert(name, Node::new(session, registration, version, certificate_expiry), have);
+        let here = self.nodes.get(name).filter(|node| node.session().is_some());
+        let another_run = here.is_some_and(|node| node.runs.current() != runs.current());
+        let new = Node::new(session, registration, version, certificate_expiry, runs);
+        let supersedes = self.insert(name, new, have);
         if let Some(awaited) = self.awaited.remove(name) {
             self.concern(name, awaited);
         }
@@ -203,12 +220,18 @@ impl Mesh {
         } else if self.settling == Settling::Waiting {
             self.settling = Settling::Until(now + SETTLE);
         }
-        Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
+        Ok(Registered { session, supersedes, another_run, granted: granted.into_iter().collect() })
     }
 
-    /// Takes what a node sees of its links. False when the session is not the node's.
-    pub fn on_report(&mut self, name: &NodeName, session: SessionId, report: Report) -> bool {
-        self.here(name, session).map(|node| node.on_report(report)).is_some()
+    /// The runs of a node's program after this one, `boot`, has registered. A run that was superseded does not
+    /// come back while the one that took over is here: else two would take turns for ever.
+    fn runs_after(&mut self, name: &NodeName, boot: u64, from: IpAddr) -> Result<Runs, Vec<Mistake>> {
+        let Some(node) = self.nodes.get_mut(name) else { return Ok(Runs::new(boot)) };
+        if node.session().is_some() && node.runs.was_superseded(boot) {
+            node.runs.copy_at = Some(from);
+            return Err(vec![Mistake::Superseded { node: name.clone() }]);
+        }
+        Ok(node.runs.clone().then(boot))
     }
 
     /// Tells that a session ended. Only the node's newest session matters.
@@ -224,11 +247,11 @@ impl Mesh {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let forget = self.nodes.values().filter_map(Node::forget_at).min();
-        forget.into_iter().chain(self.settle_at()).min()
+        forget.into_iter().chain(self.settle_at()).chain(self.weigh_at()).min()
     }
 
-    /// Does what is due: forgets nodes that were lost too long ago, ends settling. True when sessions
-    /// should ask for their turn.
+    /// Does what is due: forgets nodes that were lost too long ago, ends settling, makes weights. True when
+    /// sessions should ask for their turn.
     pub fn handle_timeout(&mut self, now: Duration) -> bool {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
         let settled = due(self.settle_at());
@@ -244,7 +267,8 @@ impl Mesh {
         for name in &gone {
             self.remove(name);
         }
-        settled || !gone.is_empty()
+        let weighed = due(self.weigh_at()) && self.weigh(now);
+        settled || weighed || !gone.is_empty()
     }
 
     fn settle_at(&self) -> Option<Duration> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use sinew_api::control::{FarewellReason, Register};
-use sinew_api::hosting::{Health, Serve};
+use sinew_api::hosting::{Health, Serve, Serving};
 use sinew_api::snapshot::Labels;
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 
@@ -77,8 +77,8 @@ struct Listener {
 pub enum Mistake {
     /// A served service was not granted.
     #[error(
-        "serve `{service}`: not granted to this node (granted: {granted}); remove the [[serve]] entry, or \
-         join again with a token that names it: sinew token create --node {node} --service {service} …"
+        "serve `{service}`: not granted to this node (granted: {granted}); remove the [[serve]] entry \
+         (`sinew deregister {service}` if it was registered at run time), or join again with a token that names it: sinew token create --node {node} --service {service} …"
     )]
     ServeNotGranted {
         /// The service.
@@ -115,8 +115,18 @@ pub enum Mistake {
         /// What the node is granted, for reading.
         granted: String,
     },
+    /// A run of the node's program that another took over from, which is still here.
+    #[error(
+        "another process with the identity of node `{node}` took over from this one and is still connected: \
+         its state directory was copied; stop one of the two, and join it under a name of its own with a new \
+         token (sinew token create --node …) and an empty state directory"
+    )]
+    Superseded {
+        /// The node.
+        node: NodeName,
+    },
     /// Two endpoints in one slot.
-    #[error("two endpoints claim slot {0}; the agent numbers its [[serve]] entries: it needs an update")]
+    #[error("two endpoints claim slot {0}; the agent numbers its endpoints: it needs an update")]
     SlotTwice(u16),
     /// Too many of something.
     #[error("{count} {what}, at most {limit} are taken; split the node")]
@@ -158,6 +168,7 @@ impl Mistake {
             Self::ServeNotGranted { .. } | Self::SourceNotGranted { .. } | Self::SourceUnclear { .. } => {
                 FarewellReason::NotGranted
             }
+            Self::Superseded { .. } => FarewellReason::Superseded,
             _ => FarewellReason::Invalid,
         }
     }
@@ -200,6 +211,38 @@ impl Registration {
         };
         mistakes.extend(this.ungranted(node, granted));
         if mistakes.is_empty() { Ok(this) } else { Err(mistakes) }
+    }
+
+    /// The same after endpoints came, changed or went.
+    ///
+    /// # Errors
+    /// Every mistake in what the node hosts then.
+    pub fn serving(
+        &self,
+        serving: Serving,
+        node: &NodeName,
+        granted: &BTreeSet<ServiceName>,
+    ) -> Result<Self, Vec<Mistake>> {
+        let mut next = self.clone();
+        next.version = serving.version;
+        if serving.whole {
+            next.serves.clear();
+        }
+        let mut mistakes = Vec::new();
+        for (slot, change) in serving.changes {
+            let Some(serve) = change else {
+                next.serves.remove(&slot);
+                continue;
+            };
+            mistakes.extend(label_mistakes(&serve));
+            next.serves.insert(slot, serve.into());
+        }
+        if next.serves.len() > MAX_ENDPOINTS {
+            let (what, count, limit) = ("endpoints", next.serves.len(), MAX_ENDPOINTS);
+            mistakes.push(Mistake::TooMany { what, count, limit });
+        }
+        mistakes.extend(next.ungranted(node, granted));
+        if mistakes.is_empty() { Ok(next) } else { Err(mistakes) }
     }
 
     /// The same with what is declared for the node.
@@ -297,15 +340,19 @@ fn limit_mistakes(register: &Register) -> Vec<Mistake> {
             mistakes.push(Mistake::TooMany { what, count, limit });
         }
     }
-    for serve in register.serves.iter().take(MAX_ENDPOINTS) {
-        if serve.labels.len() > MAX_LABELS {
-            let count = serve.labels.len();
-            mistakes.push(Mistake::TooMany { what: "labels on one endpoint", count, limit: MAX_LABELS });
-        }
-        for (name, _) in serve.labels.iter().filter(|(name, value)| !label_ok(name, value)).take(MAX_LABELS) {
-            let name = name.chars().take(MAX_LABEL_NAME).collect();
-            mistakes.push(Mistake::Label { slot: serve.slot, name });
-        }
+    mistakes.extend(register.serves.iter().take(MAX_ENDPOINTS).flat_map(label_mistakes));
+    mistakes
+}
+
+fn label_mistakes(serve: &Serve) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    if serve.labels.len() > MAX_LABELS {
+        let count = serve.labels.len();
+        mistakes.push(Mistake::TooMany { what: "labels on one endpoint", count, limit: MAX_LABELS });
+    }
+    for (name, _) in serve.labels.iter().filter(|(name, value)| !label_ok(name, value)).take(MAX_LABELS) {
+        let name = name.chars().take(MAX_LABEL_NAME).collect();
+        mistakes.push(Mistake::Label { slot: serve.slot, name });
     }
     mistakes
 }

@@ -42,4 +42,8 @@ pub(super) const CONTROLLER: &[Key] = &[
         .live()
         .about("How long a node's certificate is valid: 10 s to 30 days.")
         .default("\"24h\""),
+    Key::new("expiry_grace", "expiry_grace = \"7d\"")
+        .shape(Shape::Time)
+        .about("For how long after its end a node's certificate is good for renewing it: 0 s to 90 days.")
+        .default("\"7d\""),
 ];

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sinew_api::document::{self, InvalidDocument, Key};
+use sinew_api::hosting::HealthCheck;
 use sinew_transport_core::{ServiceName, Zone};
 
 use crate::mechanisms::Mechanisms;
@@ -40,6 +41,10 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// Where the join token is; `-`: on standard input.
     pub token_file: Option<PathBuf>,
+    /// Controllers (`host:port`), tried before those of the token.
+    pub controllers: Vec<String>,
+    /// For how long after its end a peer's certificate is accepted while no controller is reached.
+    pub expiry_grace: Duration,
     /// How long a connection may wait for an endpoint.
     pub connect_timeout: Duration,
     /// How long a peer may be silent before its streams are given up.
@@ -72,6 +77,10 @@ pub struct ServeConfig {
     pub address: SocketAddr,
     /// What splits and subsets go by.
     pub labels: BTreeMap<String, String>,
+    /// How much it can take beside other endpoints of its service: 1 to 1,000,000. Only the ratio counts.
+    pub capacity: u32,
+    /// How it is found out whether it answers.
+    pub check: HealthCheck,
 }
 
 impl Config {

@@ -1,27 +1,23 @@
 //! Who may call what: the answer to the first frame of an inbound stream.
 //!
 //! The caller's node is known by its certificate; everything else in a preamble is a claim. The slot must
-//! hold the service that is named beside it, by this node's own configuration; and the caller's node must
+//! hold the service that is named beside it, by this node's own table; and the caller's node must
 //! have been granted the service for which it speaks, by this node's own snapshot, whatever the caller's says.
 //!
 //! A *no* from a snapshot that is older than the caller's may only be late news: then the verdict is to wait.
 //! A *yes* never waits: what was taken back in the meantime is cut when the news arrives.
 
 use sinew_api::snapshot::DefaultPolicy;
-use sinew_transport_core::NodeName;
 use sinew_transport_core::wire::Preamble;
+use sinew_transport_core::{NodeName, ServiceName};
 
-use crate::config::ServeConfig;
 use crate::view::View;
 
 /// What is to be done with an inbound stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Connect it to the service in this slot.
-    Admit {
-        /// The position in the configuration.
-        slot: u16,
-    },
+    /// Connect it to the service in its slot.
+    Admit,
     /// Refuse it for good: [`Code::Denied`](sinew_transport_core::Code::Denied).
     Deny {
         /// For this node's log; the caller is told only the code.
@@ -34,15 +30,15 @@ pub enum Verdict {
     Wait,
 }
 
-/// Judges `preamble`, sent by the node `caller`, by this node's snapshot and its own `[[serve]]` entries.
+/// Judges `preamble`, sent by the node `caller`, by this node's snapshot and by what stands in the slot that it
+/// names.
 #[must_use]
-pub fn admit(view: &View, serves: &[ServeConfig], caller: &NodeName, preamble: &Preamble) -> Verdict {
-    let slot = preamble.endpoint;
-    if serves.get(usize::from(slot)).is_none_or(|serve| serve.service != preamble.destination) {
+pub fn admit(view: &View, in_slot: Option<&ServiceName>, caller: &NodeName, preamble: &Preamble) -> Verdict {
+    if in_slot != Some(&preamble.destination) {
         return Verdict::NoEndpoint;
     }
     let reason = match (view.may_speak_for(caller, &preamble.source), view.default_policy) {
-        (Some(true), DefaultPolicy::Allow) => return Verdict::Admit { slot },
+        (Some(true), DefaultPolicy::Allow) => return Verdict::Admit,
         (Some(true), DefaultPolicy::Deny) => {
             format!(
                 "no rule lets `{}` call `{}`, and the default is deny",
@@ -59,8 +55,8 @@ pub fn admit(view: &View, serves: &[ServeConfig], caller: &NodeName, preamble: &
 mod tests {
     use sinew_api::Snapshot;
     use sinew_api::snapshot::Peer;
+    use sinew_transport_core::Revision;
     use sinew_transport_core::wire::{Class, StreamKind};
-    use sinew_transport_core::{Revision, ServiceName};
 
     use super::*;
 
@@ -93,14 +89,8 @@ mod tests {
     }
 
     /// Slot 0 holds `billing`, slot 1 `orders`.
-    fn serves() -> Vec<ServeConfig> {
-        ["billing", "orders"]
-            .map(|service| ServeConfig {
-                service: name(service),
-                address: "127.0.0.1:8080".parse().expect("valid"),
-                labels: Default::default(),
-            })
-            .into()
+    fn in_slot(slot: u16) -> Option<ServiceName> {
+        ["billing", "orders"].get(usize::from(slot)).copied().map(name)
     }
 
     fn preamble(slot: u16, source: &str, revision: u64) -> Preamble {
@@ -121,12 +111,12 @@ mod tests {
     }
 
     fn judge(caller: &str, preamble: &Preamble) -> Verdict {
-        admit(&view(DefaultPolicy::Allow), &serves(), &node(caller), preamble)
+        admit(&view(DefaultPolicy::Allow), in_slot(preamble.endpoint).as_ref(), &node(caller), preamble)
     }
 
     #[test]
     fn a_granted_source_may_call_what_stands_in_the_slot() {
-        assert_eq!(judge("n1", &preamble(1, "web", 5)), Verdict::Admit { slot: 1 });
+        assert_eq!(judge("n1", &preamble(1, "web", 5)), Verdict::Admit);
     }
 
     #[test]
@@ -154,26 +144,27 @@ mod tests {
 
     #[test]
     fn a_yes_never_waits() {
-        assert_eq!(judge("n1", &preamble(1, "web", 6)), Verdict::Admit { slot: 1 });
+        assert_eq!(judge("n1", &preamble(1, "web", 6)), Verdict::Admit);
     }
 
     #[test]
     fn when_the_default_is_deny_nobody_may_call() {
-        let verdict = admit(&view(DefaultPolicy::Deny), &serves(), &node("n1"), &preamble(1, "web", 5));
+        let preamble = preamble(1, "web", 5);
+        let verdict = admit(&view(DefaultPolicy::Deny), in_slot(1).as_ref(), &node("n1"), &preamble);
 
         assert!(matches!(verdict, Verdict::Deny { .. }));
     }
 
     #[test]
     fn before_the_first_snapshot_nobody_may_call() {
-        let verdict = admit(&View::empty(), &serves(), &node("n1"), &preamble(1, "web", 0));
+        let verdict = admit(&View::empty(), in_slot(1).as_ref(), &node("n1"), &preamble(1, "web", 0));
 
         assert!(matches!(verdict, Verdict::Deny { .. }));
     }
 
     #[test]
     fn a_service_beside_the_destination_on_the_same_node_is_judged_alike() {
-        assert_eq!(judge("self", &preamble(1, "shop", 5)), Verdict::Admit { slot: 1 });
+        assert_eq!(judge("self", &preamble(1, "shop", 5)), Verdict::Admit);
         assert!(matches!(judge("self", &preamble(1, "web", 5)), Verdict::Deny { .. }));
     }
 }

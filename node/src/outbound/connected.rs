@@ -50,13 +50,18 @@ impl Connected {
         reader: &mut AppReader,
         writer: &mut AppWriter,
     ) -> Copied {
-        let turns = &self.turns;
+        let (turns, hold) = (&self.turns, &self.hold);
         let meter = Meter {
             from_app: AtomicU64::new(self.handed_over),
             to_app: AtomicU64::new(0),
             touched: AtomicBool::new(self.handed_over > 0),
             on_from_app: &|| turns.on_up(),
-            on_to_app: &|| turns.on_down(),
+            on_to_app: &|| {
+                turns.on_down();
+                if let Hold::Local(service) = hold {
+                    service.on_answer();
+                }
+            },
         };
         let joined = {
             let joined = join((reader, writer), (&mut self.sink, &mut self.source), &meter);
@@ -71,12 +76,16 @@ impl Connected {
         record.bytes_down = meter.to_app.load(Relaxed);
         match joined {
             Ok(()) => {
+                self.turns.on_end(Outcome::Ok);
                 self.close_cleanly();
                 Copied::Ended(Outcome::Ok, String::new())
             }
             Err(broken) => match (broken.peer_ended(), meter.touched.load(Relaxed)) {
                 (Some(why), false) => Copied::Untouched(why),
-                _ => Copied::Ended(broken.outcome(), broken.reason()),
+                _ => {
+                    self.turns.on_end(broken.outcome());
+                    Copied::Ended(broken.outcome(), broken.reason())
+                }
             },
         }
     }

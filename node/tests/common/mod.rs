@@ -42,7 +42,7 @@ pub(crate) use peer::{Peer, codes, preamble, reset_code, served};
 
 /// The slot of `orders`, an echo.
 pub(crate) const ORDERS: u16 = 0;
-/// The slot of `billing`, where nobody listens.
+/// The slot of `billing`, where nobody listens, which is not checked.
 pub(crate) const BILLING: u16 = 1;
 
 /// A node `self` that serves `orders` and `billing`, told by its controller that the peer `n1` may speak for
@@ -87,9 +87,11 @@ impl Stage {
             [[serve]]
             service = "orders"
             address = "{orders}"
+            health = false
             [[serve]]
             service = "billing"
             address = "{billing}"
+            health = false
             "#,
             state.path()
         );
@@ -203,8 +205,7 @@ fn write_identity(state: &Path, authority: &Authority, controller: SocketAddr) {
         "controllers": [controller],
     });
     let files = [
-        ("node.cert.pem", pem("CERTIFICATE", &issued.chain[0])),
-        ("node.key.pem", pem("PRIVATE KEY", &issued.key)),
+        ("identity.pem", pem("CERTIFICATE", &issued.chain[0]) + &pem("PRIVATE KEY", &issued.key)),
         ("root.cert.pem", pem("CERTIFICATE", authority.root())),
         ("keys.json", keys.to_string()),
     ];

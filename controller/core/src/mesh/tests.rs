@@ -1,7 +1,7 @@
 //! What a change does, whom it concerns, and how sessions come and go.
 
 use sinew_api::Snapshot;
-use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject};
+use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject, Report};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_transport_core::ids::TrustDomain;
 
@@ -351,10 +351,16 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
     let host = mesh.up("n2", &["orders"], &[]);
     let revision = mesh.revision();
     let link = LinkReport { node: node("n2"), state: LinkState::Suspect, rtt_us: 250, loss_ppm: 0 };
-    let report =
-        Report { certificate_expiry: 6000, links: vec![link], endpoints: Vec::new(), ext: Vec::new() };
+    let report = Report {
+        certificate_expiry: 6000,
+        certificate_issued: 1000,
+        clock_ms: 90_000,
+        links: vec![link],
+        endpoints: Vec::new(),
+        ext: Vec::new(),
+    };
     mesh.pushed("n1", caller).expect("a first snapshot");
-    assert!(mesh.on_report(&node("n1"), caller, report));
+    assert!(mesh.on_report(60_000, &node("n1"), caller, report));
     assert!(matches!(mesh.poll_turn(&node("n2"), host), Turn::Push(_)));
     let reject = Reject { revision, name: "service orders".into(), reason: "x".repeat(9999) };
     assert!(mesh.on_reject(&node("n2"), host, reject));
@@ -365,6 +371,7 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
 
     let [n1, n2] = status.nodes.as_slice() else { panic!("two nodes: {:?}", status.nodes) };
     assert_eq!((n1.connected, n1.acknowledged, n1.certificate_expiry), (true, revision, 6000));
+    assert_eq!(n1.clock_skew_ms, Some(30_000));
     assert_eq!((n1.links[0].state, n1.links[0].rtt_us), (LinkState::Suspect, 250));
     assert_eq!((n2.connected, n2.acknowledged), (false, Revision(0)));
     assert_eq!(n2.rejected.as_ref().map(|r| (r.revision, r.reason.len())), Some((revision, 500)));
@@ -403,4 +410,51 @@ fn a_later_acknowledgement_clears_a_reject_and_a_future_one_is_not_taken() {
     mesh.pushed("n1", session).expect("a change");
 
     assert_eq!(mesh.nodes[&node("n1")].rejected, None);
+}
+
+/// Registers as a run of the program.
+fn register_run(mesh: &mut Mesh, boot: u64) -> Result<Registered, Vec<Mistake>> {
+    mesh.register(Duration::ZERO, &node("n1"), Register { boot, ..register(&["orders"], &[]) }, IP)
+}
+
+#[test]
+fn of_two_runs_with_one_identity_the_newer_stays_and_the_older_is_turned_away() {
+    let mut mesh = mesh();
+    let older = register_run(&mut mesh, 1).expect("the first");
+    let newer = register_run(&mut mesh, 2).expect("the newer wins");
+
+    let back = register_run(&mut mesh, 1);
+
+    assert!(newer.another_run && newer.supersedes == Some(older.session));
+    assert_eq!(back, Err(vec![Mistake::Superseded { node: node("n1") }]));
+    assert_eq!(mesh.poll_turn(&node("n1"), older.session), Turn::Leave(FarewellReason::Superseded));
+    assert!(matches!(mesh.poll_turn(&node("n1"), newer.session), Turn::Push(_)));
+    assert_eq!(mesh.status(&answerer()).nodes[0].copy_at, Some(IP));
+}
+
+#[test]
+fn a_run_that_was_turned_away_is_taken_once_the_other_is_gone() {
+    let mut mesh = mesh();
+    register_run(&mut mesh, 1).expect("the first");
+    let newer = register_run(&mut mesh, 2).expect("the newer wins");
+
+    mesh.on_session_end(Duration::ZERO, &node("n1"), newer.session, SessionEnd::Lost);
+
+    assert!(register_run(&mut mesh, 1).is_ok());
+}
+
+#[test]
+fn a_run_takes_over_from_its_own_session_quietly() {
+    let mut mesh = mesh();
+    register_run(&mut mesh, 1).expect("the first");
+
+    let again = register_run(&mut mesh, 1).expect("the same run");
+
+    assert!(!again.another_run);
+    assert!(again.supersedes.is_some());
+}
+
+fn answerer() -> Answerer {
+    let trust_domain = sinew_transport_core::TrustDomain::new("mesh.local").expect("valid");
+    Answerer { trust_domain, controller: node("c1"), version: "1".into() }
 }

@@ -1,8 +1,9 @@
 //! The keys of `node.toml`, table by table: what each is for, what it takes, and whether a change needs a restart.
 
 use sinew_api::document::{Key, Shape};
+use sinew_api::resource::HEALTH;
 
-use super::raw::{ADVERTISE_MAX, LABELS_MAX, SHARDS_MAX};
+use super::raw::{ADVERTISE_MAX, CAPACITY_MAX, CONTROLLERS_MAX, LABELS_MAX, SHARDS_MAX};
 
 /// The tables of the file.
 pub(super) const FILE: &[Key] = &[
@@ -47,6 +48,14 @@ pub(super) const NODE: &[Key] = &[
     Key::new("token_file", "token_file = \"/run/sinew/token\"")
         .about("File with the join token, needed until the node has joined; \"-\": standard input.")
         .default("none"),
+    Key::new("controllers", "controllers = [\"controller.example:7401\"], hosts with ports")
+        .shape(Shape::List(&Shape::Socket, CONTROLLERS_MAX))
+        .about("Where controllers are looked for before those of the token, as host and port.")
+        .default("those of the token"),
+    Key::new("expiry_grace", "expiry_grace = \"7d\"")
+        .shape(Shape::Time)
+        .about("How long past its end a peer's certificate is taken while no controller is reached: 0 s to 90 days.")
+        .default("\"7d\""),
     Key::new("connect_timeout", "connect_timeout = \"10s\"")
         .shape(Shape::Time)
         .live()
@@ -86,4 +95,14 @@ pub(super) const SERVE: &[Key] = &[
     Key::new("labels", "labels = { version = \"v1\" }")
         .shape(Shape::Labels(LABELS_MAX))
         .about("Keys and values that describe the endpoint, e.g. its version."),
+    Key::new("capacity", "capacity = 100")
+        .shape(Shape::Whole(1, CAPACITY_MAX as u64))
+        .about("How much it can take beside other endpoints of its service; only the ratio counts.")
+        .default("100"),
+    Key::new(
+        "health",
+        "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
+    )
+    .shape(Shape::TableOrFalse(HEALTH))
+    .about("How the node finds out whether it answers; false: not at all, and it is up."),
 ];

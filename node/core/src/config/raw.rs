@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sinew_api::document::{Table, Written, text};
+use sinew_api::hosting::HealthCheck;
+use sinew_api::resource::HealthSettings;
 use sinew_transport_core::{ServiceName, Zone};
 use toml::Spanned;
 
@@ -19,6 +21,13 @@ const CONNECT_TIMEOUT: [Duration; 2] = [Duration::from_millis(100), Duration::fr
 /// Least and most of `dead_after`: below, a short stall kills connections; above, the idle timeout of 30 s
 /// comes first.
 const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
+/// Least and most of `expiry_grace`: none at all; longer than a quarter, an expired certificate is no longer an
+/// oversight.
+const EXPIRY_GRACE: [Duration; 2] = [Duration::ZERO, Duration::from_hours(90 * 24)];
+/// Addresses of controllers: as many as a token carries.
+pub(super) const CONTROLLERS_MAX: usize = 8;
+/// Most of `capacity`: a million to one is no ratio that anybody measured.
+pub(super) const CAPACITY_MAX: u32 = 1_000_000;
 /// Labels of one endpoint: every caller's snapshot carries them, and the controller takes no more.
 pub(super) const LABELS_MAX: usize = 16;
 /// Addresses under which one node is reached: more than a machine has networks.
@@ -42,6 +51,8 @@ pub(super) struct RawNode {
     pub(super) admin: Written<Option<SocketAddr>>,
     pub(super) access_log: Written<PathBuf>,
     pub(super) token_file: Written<PathBuf>,
+    pub(super) controllers: Vec<Spanned<String>>,
+    pub(super) expiry_grace: Written<Duration>,
     pub(super) connect_timeout: Written<Duration>,
     pub(super) dead_after: Written<Duration>,
 }
@@ -59,6 +70,8 @@ pub(super) struct RawServe {
     pub(super) service: Written<ServiceName>,
     pub(super) address: Written<SocketAddr>,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) capacity: Written<u32>,
+    pub(super) check: HealthCheck,
 }
 
 /// Reads a file. `None` when there is no telling what it means.
@@ -86,6 +99,8 @@ fn read_node(table: &Table<'_>) -> RawNode {
         ),
         access_log: table.text("access_log", text::path),
         token_file: table.text("token_file", text::path),
+        controllers: table.texts("controllers", CONTROLLERS_MAX, text::host_and_port),
+        expiry_grace: table.duration("expiry_grace", EXPIRY_GRACE[0]..=EXPIRY_GRACE[1]),
         connect_timeout: table.duration("connect_timeout", CONNECT_TIMEOUT[0]..=CONNECT_TIMEOUT[1]),
         dead_after: table.duration("dead_after", DEAD_AFTER[0]..=DEAD_AFTER[1]),
     }
@@ -109,5 +124,7 @@ fn read_serve(table: &Table<'_>) -> RawServe {
         service: table.text("service", ServiceName::new),
         address: table.text("address", text::socket),
         labels: table.named_texts("labels", LABELS_MAX, text::label),
+        capacity: table.whole("capacity", 1..=CAPACITY_MAX),
+        check: HealthSettings::read(table).over(HealthCheck::default()),
     }
 }

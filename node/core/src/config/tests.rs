@@ -1,6 +1,7 @@
 //! What a good file says, and what is said about a bad one.
 
 use proptest::prelude::*;
+use sinew_api::hosting::Probe;
 
 use super::*;
 
@@ -75,6 +76,45 @@ fn everything_that_is_written_is_read() {
     assert_eq!((config.connect_timeout.as_secs(), config.dead_after.as_millis()), (90, 2500));
     assert_eq!((&config.listens[0].service, &config.listens[0].source), (&name("orders.shop"), &None));
     assert_eq!(config.serves[0].labels["version"], "v1");
+}
+
+#[test]
+fn the_health_of_a_service_is_checked_as_its_entry_says() {
+    let serve = |rest: &str| {
+        let text = with(&format!("[[serve]]\nservice = \"web\"\naddress = \"[::1]:80\"\n{rest}"));
+        Config::parse("node.toml", &text).expect("valid").serves.remove(0)
+    };
+
+    assert_eq!((serve("").capacity, serve("").check), (100, HealthCheck::default()));
+    assert_eq!(serve("capacity = 1_000_000").capacity, 1_000_000);
+    assert!(serve("health = false").check.is_off());
+    let check =
+        serve("health = { interval = \"250ms\", timeout = \"2s\", rise = 2, probe = \"connect\" }").check;
+    let expected =
+        HealthCheck { interval_ms: 250, timeout_ms: 2000, rise: 2, fall: 2, probe: Probe::Connect };
+    assert_eq!(check, expected);
+}
+
+#[test]
+fn mistakes_in_health_are_told_each_at_its_place() {
+    let text = with(
+        "[[serve]]\nservice = \"web\"\naddress = \"[::1]:80\"\ncapacity = 0\n\
+         health = { interval = \"1ms\", fal = 2, rise = 11, probe = \"http\" }\n",
+    );
+
+    let mistakes = mistakes(&text);
+
+    let parts = [
+        "6:12: `capacity`: 0 is not from 1 to 1000000",
+        "7:23: `interval`: 1ms is not from 50ms to 1m",
+        "did you mean `fall`?",
+        "`rise`: 11 is not from 1 to 10",
+        "`http` is no way to check a service",
+    ];
+    assert_eq!(mistakes.len(), parts.len(), "{mistakes:?}");
+    for part in parts {
+        assert!(mistakes.iter().any(|mistake| mistake.contains(part)), "{part} is missing in {mistakes:?}");
+    }
 }
 
 #[test]
