@@ -17,6 +17,7 @@ mod dev;
 mod get;
 mod logging;
 mod node;
+mod register;
 mod status;
 mod threads;
 mod token;
@@ -48,6 +49,10 @@ enum Command {
     Controller(controller::ControllerArgs),
     /// Run a node agent beside the services of this machine
     Node(node::NodeArgs),
+    /// Tell the node on this machine of a service that it hosts from now on
+    Register(register::RegisterArgs),
+    /// Take back what was registered
+    Deregister(register::DeregisterArgs),
     /// Make tokens with which nodes join
     Token(token::TokenArgs),
     /// Declare services, nodes, endpoints and listeners from files, all or nothing
@@ -84,6 +89,8 @@ fn main() -> ExitCode {
         Command::Controller(args) => controller::run(args),
         Command::Node(args) => node::run(args),
         Command::Token(args) => token::run(args),
+        Command::Register(args) => register::register(args),
+        Command::Deregister(args) => register::deregister(args),
         Command::Apply(args) => apply::run(args),
         Command::Diff(args) => apply::diff(args),
         Command::Get(args) => get::get(args),

@@ -6,6 +6,7 @@
 //! handed to them, so nothing piles up before a slow one.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ use crate::credential::random_secret;
 use crate::ledger::{CreateError, Ledger};
 use crate::metrics::Metrics;
 use crate::store::StoreError;
+
+/// How long registrations are collected before they are saved: a storm of them is one write. What a crash
+/// loses of them the nodes bring back.
+const SAVE_AFTER: Duration = Duration::from_millis(250);
 
 /// See the module's text.
 #[derive(Debug)]
@@ -144,8 +149,7 @@ impl Hub {
         register: Register,
         from: IpAddr,
     ) -> Result<Attendance, Vec<Mistake>> {
-        let now = self.started.elapsed();
-        let registered = self.change(|mesh| mesh.register(now, node, register, from))?;
+        let registered = self.change(|mesh| mesh.register(node, register, from))?;
         if registered.another_run {
             tracing::warn!(%node, %from, "another process takes over a node from one that still had a session: a restart, or a copied state directory");
         }
@@ -162,16 +166,23 @@ impl Hub {
     /// twice. For as long as it is polled.
     pub(crate) async fn keep_time(&self) {
         let mut changed = self.watch();
+        let mut save_at = None;
         loop {
-            let (deadline, revision) = self.mesh(|mesh| (mesh.poll_timeout(), mesh.revision()));
+            let (deadline, revision, unsaved) =
+                self.mesh(|mesh| (mesh.poll_timeout(), mesh.revision(), mesh.has_unsaved()));
             self.reserve(revision).await;
+            save_at = save_at.or_else(|| unsaved.then(|| Instant::now() + SAVE_AFTER));
             tokio::select! {
                 _ = changed.changed() => {}
+                () = sleep_until(save_at) => {
+                    save_at = None;
+                    self.save().await;
+                }
                 () = sleep_until(deadline.map(|at| self.started + at)) => {
                     let now = self.started.elapsed();
                     // Once a second weights are made; nobody is woken unless one moved.
                     if self.mesh(|mesh| mesh.handle_timeout(now)) {
-                        self.change(|_| tracing::debug!("the mesh settled, forgot a node, or has new weights"));
+                        self.change(|_| tracing::debug!("the mesh forgot a node, or has new weights"));
                     }
                 }
             }
@@ -182,6 +193,16 @@ impl Hub {
         let reserved = async { self.ledger().await?.reserve(revision).await };
         if let Err(error) = reserved.await {
             tracing::error!(%error, %revision, "revisions are not kept: after a restart their numbers would repeat");
+        }
+    }
+
+    /// Saves who is registered with what.
+    async fn save(&self) {
+        let registrations = self.mesh(|mesh| mesh.take_unsaved());
+        let saved = async { self.ledger().await?.save(&registrations).await };
+        if let Err(error) = saved.await {
+            tracing::error!(%error, "registrations are not saved: after a restart, nodes that are slow to come back are missed");
+            self.mesh(|mesh| mesh.still_unsaved(registrations.into_keys()));
         }
     }
 
@@ -236,7 +257,9 @@ impl Hub {
 
     /// Brings the gauges up to date.
     pub(crate) async fn measure(&self) {
-        let (nodes, revision) = self.mesh(|mesh| (mesh.node_count(), mesh.revision()));
+        let (nodes, revision, moved) =
+            self.mesh(|mesh| (mesh.node_count(), mesh.revision(), mesh.weights_moved()));
+        self.metrics.weights_moved.inner().store(moved, Relaxed);
         let outstanding = self.ledger.lock().await.outstanding(self.wall_now().as_secs());
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.metrics.nodes.set(gauge(nodes));

@@ -86,7 +86,7 @@ pub async fn run(
     let state = StateDir::new(&config.state, &runtime);
     let authority = Authority::open(&state, &config.trust_domain, runtime.wall_now())?;
     let admin_token = admin_token(&state)?;
-    let ledger = Ledger::open(store).await?;
+    let mut ledger = Ledger::open(store).await?;
     let credentials = authority.issue_controller(&state, &config.name, runtime.wall_now())?;
 
     let keyring = Arc::new(Keyring::new(credentials));
@@ -100,6 +100,7 @@ pub async fn run(
     let started = Instant::now();
     let mut mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
     mesh.declare(Declared::new(ledger.resources()));
+    mesh.restore(started.elapsed(), ledger.take_registrations());
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
             trust_domain: authority.trust_domain().clone(),

@@ -10,12 +10,9 @@
 //! session is closed its endpoints go at once. When it is lost they stay for [`FORGET_AFTER`], because
 //! agents find dead peers by themselves and a short loss of the session must not disturb traffic.
 //!
-//! **Settling:** after a restart the state is empty while the mesh is not. Until every granted node is
-//! back, or [`SETTLE`] after the first one, nobody is told to push: no node gets a snapshot that forgets
-//! the others. Meanwhile they go on with the one that they have.
-//!
-//! **Weights:** what nodes report becomes weights ([`crate::weights`]), about once a second; one that moved far
-//! enough is a change that concerns the caller that it is for.
+//! **After a restart** the mesh is what it was: whoever keeps it saves every registration
+//! ([`Mesh::take_unsaved`]) and brings them back ([`Mesh::restore`]) as sessions that were lost at that moment. So
+//! no node gets a snapshot that forgets the others, and nobody waits.
 //!
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
@@ -23,6 +20,7 @@ mod change;
 mod declare;
 mod index;
 mod node;
+mod restore;
 mod rollout;
 mod runs;
 mod serving;
@@ -53,11 +51,6 @@ pub use status::Answerer;
 /// back-off, shorter than anyone waits before asking why a dead node is still listed.
 pub const FORGET_AFTER: Duration = Duration::from_secs(30);
 
-/// How long a restarted controller waits for its nodes, from the first one on, before it pushes. A
-/// controller that was killed is noticed by silence, by each node at its own moment: these are up to a
-/// keep-alive (3 s) apart, and dialling takes its time, too.
-pub const SETTLE: Duration = Duration::from_secs(5);
-
 /// The most nodes that may join one mesh: what snapshots of 8 MiB and pushes in a second are good for.
 pub const MAX_NODES: usize = 10_000;
 
@@ -72,24 +65,14 @@ pub struct Mesh {
     weights: Weights,
     /// When weights are made next.
     weigh_at: Duration,
-    settling: Settling,
     sessions: u64,
+    /// Nodes whose registration was changed since it was last asked for.
+    unsaved: BTreeSet<NodeName>,
     declared: Declared,
     /// Nodes for which something was declared that were not registered then, until they are.
     awaited: BTreeMap<NodeName, Revision>,
     /// A declaration on its way to the disk.
     holding: Option<Holding>,
-}
-
-/// How far the mesh has come back after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settling {
-    /// Nobody is back yet.
-    Waiting,
-    /// Somebody is back; the others get until then.
-    Until(Duration),
-    /// As well as it will.
-    Done,
 }
 
 /// One control session, among all that there ever were.
@@ -120,14 +103,13 @@ pub struct Registered {
 
 impl Mesh {
     /// A mesh in which nobody is here yet. `revision` is the last that was ever handed out, `grants` what
-    /// earlier runs granted: if there are any, the mesh must settle first.
+    /// earlier runs granted.
     #[must_use]
     pub fn new(
         default: DefaultPolicy,
         revision: Revision,
         grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     ) -> Self {
-        let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
         Self {
             default,
             revision,
@@ -136,8 +118,8 @@ impl Mesh {
             index: Index::default(),
             weights: Weights::default(),
             weigh_at: Duration::ZERO,
-            settling,
             sessions: 0,
+            unsaved: BTreeSet::new(),
             declared: Declared::default(),
             awaited: BTreeMap::new(),
             holding: None,
@@ -154,12 +136,6 @@ impl Mesh {
     #[must_use]
     pub fn node_count(&self) -> usize {
         self.nodes.len()
-    }
-
-    /// Whether snapshots are pushed: always, but for the first moments after a restart.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.settling == Settling::Done
     }
 
     /// What every node is granted by its token, for whoever keeps it.
@@ -194,7 +170,6 @@ impl Mesh {
     /// Every mistake in it.
     pub fn register(
         &mut self,
-        now: Duration,
         name: &NodeName,
         register: Register,
         session_ip: IpAddr,
@@ -214,11 +189,6 @@ impl Mesh {
         let supersedes = self.insert(name, new, have);
         if let Some(awaited) = self.awaited.remove(name) {
             self.concern(name, awaited);
-        }
-        if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
-            self.settling = Settling::Done;
-        } else if self.settling == Settling::Waiting {
-            self.settling = Settling::Until(now + SETTLE);
         }
         Ok(Registered { session, supersedes, another_run, granted: granted.into_iter().collect() })
     }
@@ -247,17 +217,13 @@ impl Mesh {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let forget = self.nodes.values().filter_map(Node::forget_at).min();
-        forget.into_iter().chain(self.settle_at()).chain(self.weigh_at()).min()
+        forget.into_iter().chain(self.weigh_at()).min()
     }
 
-    /// Does what is due: forgets nodes that were lost too long ago, ends settling, makes weights. True when
+    /// Does what is due: forgets nodes that were lost too long ago, makes weights. True when
     /// sessions should ask for their turn.
     pub fn handle_timeout(&mut self, now: Duration) -> bool {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
-        let settled = due(self.settle_at());
-        if settled {
-            self.settling = Settling::Done;
-        }
         let gone: Vec<_> = self
             .nodes
             .iter()
@@ -268,14 +234,7 @@ impl Mesh {
             self.remove(name);
         }
         let weighed = due(self.weigh_at()) && self.weigh(now);
-        settled || weighed || !gone.is_empty()
-    }
-
-    fn settle_at(&self) -> Option<Duration> {
-        match self.settling {
-            Settling::Until(deadline) => Some(deadline),
-            Settling::Waiting | Settling::Done => None,
-        }
+        weighed || !gone.is_empty()
     }
 
     fn here(&mut self, name: &NodeName, session: SessionId) -> Option<&mut Node> {

@@ -88,6 +88,8 @@ pub struct Weights {
     demands: BTreeMap<ServiceName, BTreeMap<NodeName, InFlight>>,
     /// What each caller was told, in place of [`WEIGHT_MAX`].
     told: BTreeMap<ServiceName, BTreeMap<NodeName, BTreeMap<EndpointId, u16>>>,
+    /// How many weights were told anew, ever.
+    moved: u64,
     folded: Duration,
 }
 
@@ -166,9 +168,22 @@ impl Weights {
         !self.qualities.is_empty() || !self.told.is_empty()
     }
 
+    /// How many weights were told anew because they moved.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
     /// Notes which weights of a service must be told anew; the callers that they are for.
     pub fn publish(&mut self, service: &ServiceName, scene: &Scene) -> BTreeSet<NodeName> {
         let mut concerned = BTreeSet::new();
+        if scene.callers.is_empty() || scene.endpoints.is_empty() {
+            // Nothing to tell, and nobody who could measure it.
+            self.qualities.remove(service);
+            self.demands.remove(service);
+            self.told.remove(service);
+            return concerned;
+        }
         for caller in scene.callers.keys() {
             let weighed = self.weigh_for(service, scene, caller);
             let told = self.told.entry(service.clone()).or_default().entry(caller.clone()).or_default();
@@ -176,6 +191,7 @@ impl Weights {
                 let old = told.entry(candidate.id.clone()).or_insert(WEIGHT_MAX);
                 if has_moved(*old, weight) {
                     *old = weight;
+                    self.moved += 1;
                     concerned.insert(caller.clone());
                 }
             }
@@ -210,7 +226,9 @@ impl Weights {
                 }
             }
         }
-        self.told.insert(service.clone(), told);
+        if !told.is_empty() {
+            self.told.insert(service.clone(), told);
+        }
         concerned
     }
 

@@ -44,6 +44,6 @@ pub(super) const CONTROLLER: &[Key] = &[
         .default("\"24h\""),
     Key::new("expiry_grace", "expiry_grace = \"7d\"")
         .shape(Shape::Time)
-        .about("For how long after its end a node's certificate is good for renewing it: 0 s to 90 days.")
+        .about("How long after its certificate's end a node may still come for another.")
         .default("\"7d\""),
 ];

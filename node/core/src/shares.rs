@@ -3,6 +3,9 @@
 //! The weights of a service are summed up once, when its view is compiled. A draw is then one random number and
 //! a binary search: 14 steps among ten thousand endpoints, and no memory.
 
+/// See [`Shares::much_better_is_coming`]. What is less better than that is not worth a wait.
+const MUCH_BETTER: u32 = 4;
+
 /// The weights of a service's endpoints, in their order. Without any, all endpoints are alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shares {
@@ -24,6 +27,25 @@ impl Shares {
             })
             .collect();
         if sum == 0 { Self::default() } else { Self { sums } }
+    }
+
+    /// Whether an endpoint that is still `coming` weighs more than [`MUCH_BETTER`] times as much as every one that
+    /// is `here`, among `count`. Not when nobody is here: that is another matter.
+    #[must_use]
+    pub fn much_better_is_coming(
+        &self,
+        count: usize,
+        here: impl Fn(usize) -> bool,
+        coming: impl Fn(usize) -> bool,
+    ) -> bool {
+        let draw = self.draw(count, true);
+        let best = |of: &dyn Fn(usize) -> bool| {
+            (0..count).filter(|index| of(*index)).map(|index| draw.weight(index)).max()
+        };
+        match (best(&here), best(&coming)) {
+            (Some(here), Some(coming)) => coming > MUCH_BETTER * here,
+            _ => false,
+        }
     }
 
     /// How these endpoints are drawn. `weighted`: otherwise all are alike, whatever their weights.
@@ -117,6 +139,18 @@ mod tests {
                 prop_assert!(weight > 0 || count == 0);
             }
         }
+    }
+
+    #[test]
+    fn only_for_a_much_better_one_it_is_worth_to_wait() {
+        let shares = Shares::new([10, 41, 40]);
+        let waits = |here: usize, coming: usize| {
+            shares.much_better_is_coming(3, |index| index == here, |index| index == coming)
+        };
+
+        assert_eq!((waits(0, 1), waits(0, 2), waits(1, 0)), (true, false, false));
+        assert!(!waits(9, 1), "nobody is here");
+        assert!(!Shares::default().much_better_is_coming(3, |index| index == 0, |index| index == 1));
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Mesh {
                 }
                 self.index.insert(name, &new.registration);
                 self.nodes.insert(name.clone(), new);
+                self.unsaved.insert(name.clone());
                 concerned.append(&mut self.fill_weights(services));
                 self.on_change(concerned);
             }
@@ -69,6 +70,7 @@ impl Mesh {
     pub(super) fn take_out(&mut self, name: &NodeName) -> BTreeSet<NodeName> {
         let Some(old) = self.nodes.remove(name) else { return BTreeSet::new() };
         self.index.remove(name, &old.registration);
+        self.unsaved.insert(name.clone());
         self.weights.forget(name);
         self.fill_weights(services_of([&old.registration]))
     }

@@ -61,7 +61,7 @@ fn mesh() -> Mesh {
 
 impl Mesh {
     fn up(&mut self, name: &str, serves: &[&str], calls: &[&str]) -> SessionId {
-        self.register(T0, &node(name), register(serves, calls), IP).expect("granted").session
+        self.register(&node(name), register(serves, calls), IP).expect("granted").session
     }
 
     /// What the session sends at its turn, which its node acknowledges.
@@ -146,7 +146,7 @@ fn an_identical_registration_changes_nothing_but_the_session() {
     let before = mesh.revision();
 
     let again = Register { boot: 2, version: "0.2.0".into(), ..register(&["orders"], &[]) };
-    let registered = mesh.register(T0, &node("n2"), again, IP).expect("granted");
+    let registered = mesh.register(&node("n2"), again, IP).expect("granted");
 
     assert_eq!(mesh.revision(), before);
     assert_eq!(registered.supersedes, Some(old));
@@ -175,7 +175,7 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
     let old = mesh.up("n1", &["orders"], &[]);
     let before = mesh.revision();
 
-    let refused = mesh.register(T0, &node("n1"), register(&["secrets"], &[]), IP);
+    let refused = mesh.register(&node("n1"), register(&["secrets"], &[]), IP);
 
     assert!(refused.is_err());
     assert_eq!(mesh.revision(), before);
@@ -186,7 +186,7 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
 fn a_node_that_never_joined_is_granted_nothing() {
     let mut mesh = mesh();
 
-    let mistakes = mesh.register(T0, &node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
+    let mistakes = mesh.register(&node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
 
     assert_eq!(mistakes[0].reason(), FarewellReason::NotGranted);
 }
@@ -259,7 +259,7 @@ fn moving_to_another_zone_concerns_callers_and_hosts() {
     let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", host), mesh.pushed("n4", stranger));
 
     let moved = Register { zone: Some("eu-2".parse().expect("valid")), ..register(&["orders"], &["stock"]) };
-    mesh.register(T0, &node("n3"), moved, IP).expect("granted");
+    mesh.register(&node("n3"), moved, IP).expect("granted");
 
     assert!(mesh.pushed("n1", caller).is_some());
     assert!(mesh.pushed("n2", host).is_some());
@@ -292,46 +292,6 @@ fn granting_the_same_again_changes_nothing() {
     mesh.grant(&node("n1"), services(&ALL));
 
     assert_eq!(mesh.revision(), before);
-}
-
-/// A mesh after a restart, in which `nodes` had joined.
-fn restarted(nodes: &[&str]) -> Mesh {
-    let grants = nodes.iter().map(|name| (node(name), services(&ALL))).collect();
-    Mesh::new(DefaultPolicy::Allow, Revision(7), grants)
-}
-
-#[test]
-fn after_a_restart_the_others_get_a_while_from_the_first_on() {
-    let mut mesh = restarted(&["n1", "n2", "n3"]);
-    let alone = mesh.poll_timeout();
-    let caller = mesh.up("n1", &[], &["orders"]);
-    let deadline = mesh.poll_timeout();
-
-    mesh.register(T0 + SETTLE / 2, &node("n2"), register(&["orders"], &[]), IP).expect("granted");
-
-    assert_eq!((alone, deadline), (None, Some(T0 + SETTLE)));
-    assert_eq!(mesh.poll_timeout(), deadline, "the second does not put it off");
-    assert_eq!(mesh.pushed("n1", caller), None);
-    assert!(mesh.handle_timeout(T0 + SETTLE), "sessions should ask again");
-    let snapshot = mesh.pushed("n1", caller).expect("settled");
-    assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
-    assert_eq!(snapshot.revision, Revision(9));
-}
-
-#[test]
-fn settling_ends_when_every_granted_node_is_back() {
-    let mut mesh = restarted(&["n1", "n2"]);
-    let caller = mesh.up("n1", &[], &["orders"]);
-
-    mesh.up("n2", &["orders"], &[]);
-
-    let snapshot = mesh.pushed("n1", caller).expect("all are back");
-    assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
-}
-
-#[test]
-fn a_mesh_that_nobody_joined_has_nothing_to_settle() {
-    assert!(restarted(&[]).is_settled());
 }
 
 #[test]
@@ -414,7 +374,7 @@ fn a_later_acknowledgement_clears_a_reject_and_a_future_one_is_not_taken() {
 
 /// Registers as a run of the program.
 fn register_run(mesh: &mut Mesh, boot: u64) -> Result<Registered, Vec<Mistake>> {
-    mesh.register(Duration::ZERO, &node("n1"), Register { boot, ..register(&["orders"], &[]) }, IP)
+    mesh.register(&node("n1"), Register { boot, ..register(&["orders"], &[]) }, IP)
 }
 
 #[test]

@@ -51,6 +51,12 @@ impl Mesh {
         self.weights.knows_any()
     }
 
+    /// How many weights were told anew because they moved, ever.
+    #[must_use]
+    pub fn weights_moved(&self) -> u64 {
+        self.weights.moved()
+    }
+
     pub(super) fn weigh_at(&self) -> Option<Duration> {
         self.weighs().then_some(self.weigh_at)
     }

@@ -49,12 +49,12 @@ pub(super) const NODE: &[Key] = &[
         .about("File with the join token, needed until the node has joined; \"-\": standard input.")
         .default("none"),
     Key::new("controllers", "controllers = [\"controller.example:7401\"], hosts with ports")
-        .shape(Shape::List(&Shape::Socket, CONTROLLERS_MAX))
-        .about("Where controllers are looked for before those of the token, as host and port.")
+        .shape(Shape::List(&Shape::Text, CONTROLLERS_MAX))
+        .about("Where controllers are, in place of what the join token said.")
         .default("those of the token"),
     Key::new("expiry_grace", "expiry_grace = \"7d\"")
         .shape(Shape::Time)
-        .about("How long past its end a peer's certificate is taken while no controller is reached: 0 s to 90 days.")
+        .about("How long a peer's certificate is accepted past its end while no controller was reached since before it ended: 0 to 90 d.")
         .default("\"7d\""),
     Key::new("connect_timeout", "connect_timeout = \"10s\"")
         .shape(Shape::Time)
@@ -97,12 +97,14 @@ pub(super) const SERVE: &[Key] = &[
         .about("Keys and values that describe the endpoint, e.g. its version."),
     Key::new("capacity", "capacity = 100")
         .shape(Shape::Whole(1, CAPACITY_MAX as u64))
-        .about("How much it can take beside other endpoints of its service; only the ratio counts.")
+        .live()
+        .about("How much the endpoint can take beside the others of its service; only the ratio counts.")
         .default("100"),
     Key::new(
         "health",
         "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
     )
     .shape(Shape::TableOrFalse(HEALTH))
-    .about("How the node finds out whether it answers; false: not at all, and it is up."),
+    .live()
+    .about("How the endpoint is checked; false: it is not, and up."),
 ];

@@ -73,7 +73,7 @@ impl World {
             ext: Vec::new(),
         };
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let registered = self.mesh.register(self.now, &node(name), register, ip).expect("granted");
+        let registered = self.mesh.register(&node(name), register, ip).expect("granted");
         self.sessions.insert(name, registered.session);
     }
 
