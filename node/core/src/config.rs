@@ -8,7 +8,6 @@
 //! The file is not read here: the caller gives its text, and its name for messages.
 
 mod check;
-mod health;
 mod keys;
 mod raw;
 

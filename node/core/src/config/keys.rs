@@ -1,8 +1,8 @@
 //! The keys of `node.toml`, table by table: what each is for, what it takes, and whether a change needs a restart.
 
 use sinew_api::document::{Key, Shape};
+use sinew_api::resource::HEALTH;
 
-use super::health::HEALTH_KEYS;
 use super::raw::{ADVERTISE_MAX, CAPACITY_MAX, CONTROLLERS_MAX, LABELS_MAX, SHARDS_MAX};
 
 /// The tables of the file.
@@ -104,7 +104,7 @@ pub(super) const SERVE: &[Key] = &[
         "health",
         "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
     )
-    .shape(Shape::TableOrFalse(HEALTH_KEYS))
+    .shape(Shape::TableOrFalse(HEALTH))
     .live()
     .about("How the endpoint is checked; false: it is not, and up."),
 ];
