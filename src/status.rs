@@ -1,4 +1,9 @@
-//! `sinew status`: the mesh as its controller sees it, for a person or, with `-o json`, for a program.
+//! `sinew status`: the mesh as its controller sees it, for a person or, with `-o json`, for a program. With
+//! `--why-weights`: one service, as [`weights`] shows it.
+
+mod weights;
+
+mod concerns;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -9,6 +14,8 @@ use comfy_table::{Table, presets};
 use sinew_api::control::LinkState;
 use sinew_api::hosting::Health;
 use sinew_api::status::{NodeStatus, Status};
+use sinew_api::weights::ServiceWeights;
+use sinew_transport_core::ids::ServiceName;
 
 use crate::client::{ApiArgs, Client};
 
@@ -18,6 +25,9 @@ pub(crate) struct StatusArgs {
     /// How to print it
     #[arg(short, long, value_name = "FORMAT", default_value = "table", env = "SINEW_STATUS_OUTPUT")]
     output: Output,
+    /// Show instead how much of each caller's traffic each endpoint of SERVICE should get, and why
+    #[arg(long, value_name = "SERVICE")]
+    why_weights: Option<ServiceName>,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -35,6 +45,9 @@ enum Output {
 /// # Errors
 /// When the controller can't be reached, or refuses.
 pub(crate) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    if let Some(service) = &args.why_weights {
+        return why(service, &args);
+    }
     let status: Status = Client::find(&args.api)?.get("/v1/status")?;
     match args.output {
         Output::Table => {
@@ -42,6 +55,15 @@ pub(crate) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
             print!("{}", render(&status, now.as_secs()));
         }
         Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn why(service: &ServiceName, args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let weights: ServiceWeights = Client::find(&args.api)?.get(&format!("/v1/weights/{service}"))?;
+    match args.output {
+        Output::Table => print!("{}", weights::render(&weights)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&weights)?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -62,6 +84,9 @@ fn render(status: &Status, now: u64) -> String {
         if let Some(rejected) = &node.rejected {
             let (name, what, why) = (&node.name, &rejected.name, &rejected.reason);
             let _ = writeln!(page, "\n{name} refused revision {}: {what}: {why}", rejected.revision);
+        }
+        for concern in concerns::concerns(node, now) {
+            let _ = writeln!(page, "\n{concern}");
         }
     }
     page

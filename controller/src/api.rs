@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -20,8 +20,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use sinew_api::Secret;
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Problem, Status};
+use sinew_api::weights::ServiceWeights;
 use sinew_controller_core::tokens::TokenError;
 use sinew_transport::session::SessionListener;
+use sinew_transport_core::ids::ServiceName;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -73,12 +75,13 @@ pub(crate) async fn serve(listener: ApiListener, api: Api, stop: CancellationTok
 fn router(api: Api) -> Router {
     let private = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/weights/{service}", get(weights))
         .route("/v1/tokens", post(create_token))
         .merge(resources::routes())
         .layer(middleware::from_fn_with_state(api.clone(), guard::credential));
     Router::new()
         .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(async || "ready\n"))
         .route("/metrics", get(metrics))
         .merge(private)
         .fallback(async || {
@@ -101,6 +104,21 @@ async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.hub.status())
 }
 
+/// `GET /v1/weights/{service}`: the weights of a service's endpoints for each caller, and why.
+async fn weights(
+    State(api): State<Api>,
+    Path(service): Path<String>,
+) -> Result<Json<ServiceWeights>, Response> {
+    let asked = ServiceName::new(&service)
+        .map_err(|error| problem(StatusCode::BAD_REQUEST, &format!("showing weights: {error}")))?;
+    let unknown = || {
+        let why =
+            format!("showing weights: nobody hosts or calls `{asked}`; `sinew status` lists what there is");
+        problem(StatusCode::NOT_FOUND, &why)
+    };
+    api.hub.mesh(|mesh| mesh.why_weights(&asked)).map(Json).ok_or_else(unknown)
+}
+
 /// `POST /v1/tokens`: makes a token; its text is in the answer and nowhere else.
 async fn create_token(
     State(api): State<Api>,
@@ -117,16 +135,6 @@ async fn create_token(
         problem(status, &format!("creating a token: {error}"))
     })?;
     Ok((StatusCode::CREATED, Json(created)))
-}
-
-/// `GET /readyz`: always, once it answers. A controller that still waits for its nodes to come back after
-/// a restart must be reached by them.
-async fn ready(State(api): State<Api>) -> &'static str {
-    if api.hub.mesh(|mesh| mesh.is_settled()) {
-        "ready\n"
-    } else {
-        "ready; no snapshots yet: waiting for the nodes that joined before to come back\n"
-    }
 }
 
 /// `GET /metrics`: OpenMetrics text.

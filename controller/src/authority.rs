@@ -29,7 +29,7 @@ use key::Key;
 pub(crate) use x509::Request;
 
 /// How long before its issue a certificate is valid: the clock skew that is tolerated.
-pub(crate) const BACKDATE: Duration = Duration::from_secs(5 * 60);
+pub(crate) const BACKDATE: Duration = sinew_transport::validity::SKEW;
 /// The root's lifetime. Exchanging a root touches every machine; ten years are longer than most meshes.
 const ROOT_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The lifetime of the controller's own certificate. It is issued anew at every start and lies beside

@@ -15,6 +15,8 @@ use sinew_transport_core::ids::{NodeName, TrustDomain};
 pub const CERTIFICATE_TTL_MIN: Duration = Duration::from_secs(10);
 /// The longest: a stolen key should not be good for a season.
 pub const CERTIFICATE_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest grace: after a quarter an expired certificate is no longer an oversight.
+pub const EXPIRY_GRACE_MAX: Duration = Duration::from_hours(90 * 24);
 /// The most addresses that tokens carry.
 pub const MAX_ADVERTISED: usize = 8;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub default_policy: DefaultPolicy,
     /// The life of a node's certificate.
     pub certificate_ttl: Duration,
+    /// For how long after its end a node's certificate is good for renewing it.
+    pub expiry_grace: Duration,
 }
 
 /// What the command line says in place of the file.
@@ -62,10 +66,12 @@ const KEYS: &[Key] = &[
     Key::new("api", "api = \"127.0.0.1:7402\", on loopback"),
     Key::new("default_policy", "default_policy = \"allow\""),
     Key::new("certificate_ttl", "certificate_ttl = \"24h\""),
+    Key::new("expiry_grace", "expiry_grace = \"7d\""),
 ];
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7401);
 const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7402);
+const EXPIRY_GRACE: Duration = sinew_transport::validity::EXPIRY_GRACE;
 const CERTIFICATE_TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl Config {
@@ -100,6 +106,7 @@ fn read(table: &Table<'_>, overrides: Overrides) -> Option<Config> {
     let api = table.text("api", loopback).map(|api| api.into_inner());
     let default_policy = table.text("default_policy", text::policy).map(|policy| policy.into_inner());
     let certificate_ttl = table.duration("certificate_ttl", CERTIFICATE_TTL_MIN..=CERTIFICATE_TTL_MAX);
+    let expiry_grace = table.duration("expiry_grace", Duration::ZERO..=EXPIRY_GRACE_MAX);
     Some(Config {
         state: overrides.state.or(state)?,
         trust_domain: overrides.trust_domain.or(trust_domain).or(TrustDomain::new("mesh.local").ok())?,
@@ -109,6 +116,7 @@ fn read(table: &Table<'_>, overrides: Overrides) -> Option<Config> {
         api: overrides.api.or(api).unwrap_or(API),
         default_policy: default_policy.unwrap_or_default(),
         certificate_ttl: certificate_ttl.map_or(CERTIFICATE_TTL, |ttl| ttl.into_inner()),
+        expiry_grace: expiry_grace.map_or(EXPIRY_GRACE, |grace| grace.into_inner()),
     })
 }
 

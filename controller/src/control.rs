@@ -11,22 +11,24 @@ use std::time::Duration;
 
 use sinew_api::Snapshot;
 use sinew_api::control::{
-    Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Report, SnapshotChunk, Welcome,
+    Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Renew, Renewed, Report,
+    SnapshotChunk, Welcome,
 };
 use sinew_api::hosting::Serving;
 use sinew_controller_core::{Mistake, Push, SessionEnd, Turn};
 use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::wire::{self, Malformed, Message};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Attendance, Hub, sleep_until};
 use crate::metrics::Metrics;
+use crate::renew::{Renewals, renew_only};
 
 /// How long a node may take to register. It has everything it says at hand.
-const REGISTER_TIME: Duration = Duration::from_secs(5);
+pub(crate) const REGISTER_TIME: Duration = Duration::from_secs(5);
 /// How long changes are collected before a push: when many nodes come at once, each hears of the others
 /// in a few snapshots instead of one for each.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -36,9 +38,11 @@ const PUSH_TIME: Duration = Duration::from_secs(30);
 /// How long a farewell may take.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// How long after the end of its stream a connection may take to say whether it was closed or lost.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
+pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// What the log says of a node that does not answer.
 const NOT_TAKEN: &str = "it did not take its snapshot";
+/// Answers to renewals between hearing and telling; the node waits for one at a time.
+const ANSWERS_MAX: usize = 1;
 /// How many mistakes a farewell names; an operator corrects a few at a time.
 const MISTAKES_TOLD: usize = 20;
 
@@ -55,6 +59,8 @@ pub(crate) enum Ending {
     TooSlow(&'static str),
     /// We ended it.
     Left(FarewellReason, String),
+    /// It was for renewing an expired certificate only.
+    Renewed,
 }
 
 impl Ending {
@@ -69,6 +75,8 @@ impl Ending {
             Self::Left(FarewellReason::NotGranted, _) => "not_granted",
             Self::Left(FarewellReason::Invalid, _) => "invalid",
             Self::Left(FarewellReason::Stopping, _) => "stopping",
+            Self::Left(FarewellReason::CertificateExpired, _) => "certificate_expired",
+            Self::Renewed => "renewed",
         }
     }
 
@@ -85,7 +93,7 @@ impl Ending {
         let (reason, detail) = match self {
             Self::Left(reason, detail) => (*reason, detail.clone()),
             Self::Malformed(detail) => (FarewellReason::Invalid, detail.clone()),
-            Self::Closed(_) | Self::Lost(_) | Self::TooSlow(_) => return None,
+            Self::Closed(_) | Self::Lost(_) | Self::TooSlow(_) | Self::Renewed => return None,
         };
         Some(Farewell { reason, detail })
     }
@@ -94,13 +102,22 @@ impl Ending {
 /// Serves one session of a node, from its registration to its end.
 pub(crate) async fn serve(hub: Arc<Hub>, session: Session, node: NodeName, stop: CancellationToken) {
     let (remote, closer) = (session.remote, session.closer());
-    let Session { mut sender, mut receiver, .. } = session;
+    let Session { mut sender, mut receiver, peer_expiry, .. } = session;
+    let mut renewals = Renewals::default();
+    // The last second of a certificate counts.
+    let expiry = Duration::from_secs(peer_expiry.unwrap_or(0)) + Duration::from_secs(1);
+    if hub.wall_now() >= expiry {
+        let ending = renew_only(&hub, &mut sender, &mut receiver, &node, &closer, &mut renewals).await;
+        return leave(&hub, ending, sender, &closer, &node, remote).await;
+    }
     let ending = match registered(&hub, &mut receiver, &node, remote, &closer).await {
         Ok(attendance) => {
             let answered = Notify::new();
+            let (answer, answers) = mpsc::channel(ANSWERS_MAX);
             let ending = tokio::select! {
-                ending = tell(&hub, &mut sender, &attendance, &answered) => ending,
-                ending = hear(&hub, &mut receiver, &attendance, &closer, &answered) => ending,
+                ending = tell(&hub, &mut sender, &attendance, &answered, answers) => ending,
+                ending = hear(&hub, &mut receiver, &attendance, &closer, &answered, (&mut renewals, answer)) => ending,
+                () = sleep(expiry.saturating_sub(hub.wall_now())) => expired(),
                 () = stop.cancelled() => {
                     Ending::Left(FarewellReason::Stopping, "the controller stops; come back later".to_owned())
                 }
@@ -110,11 +127,30 @@ pub(crate) async fn serve(hub: Arc<Hub>, session: Session, node: NodeName, stop:
         }
         Err(ending) => ending,
     };
+    leave(&hub, ending, sender, &closer, &node, remote).await;
+}
+
+/// The end of every session: told, closed, recorded.
+async fn leave(
+    hub: &Hub,
+    ending: Ending,
+    sender: FrameSender,
+    closer: &SessionCloser,
+    node: &NodeName,
+    remote: SocketAddr,
+) {
     if let Some(farewell) = ending.farewell() {
         let _ = timeout(FAREWELL_TIME, part(sender, &farewell)).await;
     }
     closer.close(ending.name());
-    record(&hub, &ending, &node, remote);
+    record(hub, &ending, node, remote);
+}
+
+/// A session does not outlive the certificate that it was made with.
+pub(crate) fn expired() -> Ending {
+    let detail = "the node's certificate ended: it must be renewed first; compare the clocks of both machines \
+                  if it should not have";
+    Ending::Left(FarewellReason::CertificateExpired, detail.to_owned())
 }
 
 /// The first message: who the node is and what it brings.
@@ -140,7 +176,13 @@ async fn registered(
 
 /// What the node is told: welcome, then what it needs to know at every moment at which it can take it. Ends
 /// when the session must.
-async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance, answered: &Notify) -> Ending {
+async fn tell(
+    hub: &Hub,
+    sender: &mut FrameSender,
+    attendance: &Attendance,
+    answered: &Notify,
+    mut answers: mpsc::Receiver<Renewed>,
+) -> Ending {
     let mut changed = hub.watch();
     // By when the push that is on its way must be answered.
     let mut deadline = None;
@@ -169,6 +211,9 @@ async fn tell(hub: &Hub, sender: &mut FrameSender, attendance: &Attendance, answ
         }
         tokio::select! {
             () = next_change(&mut changed) => {}
+            Some(renewed) = answers.recv() => if let Err(error) = sender.send(&renewed).await {
+                return Ending::Lost(error.to_string());
+            },
             () = answered.notified() => deadline = None,
             () = sleep_until(deadline) => return Ending::TooSlow(NOT_TAKEN),
         }
@@ -182,6 +227,7 @@ async fn hear(
     attendance: &Attendance,
     closer: &SessionCloser,
     answered: &Notify,
+    (renewals, answer): (&mut Renewals, mpsc::Sender<Renewed>),
 ) -> Ending {
     loop {
         let frame = match receiver.next().await {
@@ -208,9 +254,15 @@ async fn hear(
                     answered.notify_one();
                 }
             }),
-            Report::KIND => frame.decode().map(|report: Report| {
-                attendance.note(|mesh, node, session| mesh.on_report(node, session, report));
-            }),
+            Report::KIND => frame.decode().map(|report: Report| attendance.report(report)),
+            Renew::KIND => match frame.decode() {
+                Ok(renew) => {
+                    // The other half sends, one answer at a time.
+                    let _ = answer.send(renewals.answer(hub, attendance.node(), &renew)).await;
+                    Ok(())
+                }
+                Err(malformed) => Err(malformed),
+            },
             Serving::KIND => match frame.decode::<Serving>().map(|serving| attendance.serving(serving)) {
                 Ok(Err(mistakes)) => return refused(&mistakes),
                 Ok(Ok(())) => Ok(()),
@@ -272,7 +324,7 @@ async fn next_change(changed: &mut watch::Receiver<()>) {
 }
 
 /// Whether a session whose stream ended was closed by the node or lost.
-async fn gone(error: SessionError, closer: &SessionCloser) -> Ending {
+pub(crate) async fn gone(error: SessionError, closer: &SessionCloser) -> Ending {
     match timeout(CLOSE_TIME, closer.closed()).await {
         Ok(session::SessionEnd::Closed(reason)) => Ending::Closed(reason),
         Ok(session::SessionEnd::Lost(reason)) => Ending::Lost(reason),
@@ -287,7 +339,7 @@ async fn part(mut sender: FrameSender, farewell: &Farewell) {
 }
 
 fn refused(mistakes: &[Mistake]) -> Ending {
-    let reason = mistakes.iter().map(Mistake::reason).find(|r| *r == FarewellReason::Invalid);
+    let reason = mistakes.iter().map(Mistake::reason).find(|r| *r != FarewellReason::NotGranted);
     let mut detail: Vec<_> = mistakes.iter().take(MISTAKES_TOLD).map(ToString::to_string).collect();
     if mistakes.len() > MISTAKES_TOLD {
         detail.push(format!("and {} more", mistakes.len() - MISTAKES_TOLD));
@@ -304,7 +356,7 @@ fn detail(reason: FarewellReason) -> &'static str {
         FarewellReason::NotGranted => {
             "the node's grants were replaced and no longer cover what it registered; correct its configuration"
         }
-        FarewellReason::Invalid | FarewellReason::Stopping => "",
+        FarewellReason::Invalid | FarewellReason::Stopping | FarewellReason::CertificateExpired => "",
     }
 }
 
@@ -318,6 +370,7 @@ fn record(hub: &Hub, ending: &Ending, node: &NodeName, remote: SocketAddr) {
         Ending::Lost(reason) | Ending::Malformed(reason) | Ending::Left(_, reason) => {
             tracing::warn!(%node, %remote, end, reason, "session ended");
         }
+        Ending::Renewed => tracing::debug!(%node, %remote, end, "session ended"),
         Ending::TooSlow(reason) => tracing::warn!(%node, %remote, end, reason, "session ended"),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use sinew_api::control::Register;
+use sinew_api::control::{Register, Report};
 use sinew_api::hosting::Serving;
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
@@ -27,6 +27,10 @@ use crate::credential::random_secret;
 use crate::ledger::{CreateError, Ledger};
 use crate::metrics::Metrics;
 use crate::store::StoreError;
+
+/// How long registrations are collected before they are saved: a storm of them is one write. What a crash
+/// loses of them the nodes bring back.
+const SAVE_AFTER: Duration = Duration::from_millis(250);
 
 /// See the module's text.
 #[derive(Debug)]
@@ -144,10 +148,9 @@ impl Hub {
         register: Register,
         from: IpAddr,
     ) -> Result<Attendance, Vec<Mistake>> {
-        let now = self.started.elapsed();
-        let registered = self.change(|mesh| mesh.register(now, node, register, from))?;
-        if registered.supersedes.is_some() {
-            tracing::warn!(%node, %from, "a newer session takes over from an older one with the same identity");
+        let registered = self.change(|mesh| mesh.register(node, register, from))?;
+        if registered.another_run {
+            tracing::warn!(%node, %from, "another process takes over a node from one that still had a session: a restart, or a copied state directory");
         }
         Ok(Attendance {
             hub: Arc::clone(self),
@@ -162,15 +165,23 @@ impl Hub {
     /// twice. For as long as it is polled.
     pub(crate) async fn keep_time(&self) {
         let mut changed = self.watch();
+        let mut save_at = None;
         loop {
-            let (deadline, revision) = self.mesh(|mesh| (mesh.poll_timeout(), mesh.revision()));
+            let (deadline, revision, unsaved) =
+                self.mesh(|mesh| (mesh.poll_timeout(), mesh.revision(), mesh.has_unsaved()));
             self.reserve(revision).await;
+            save_at = save_at.or_else(|| unsaved.then(|| Instant::now() + SAVE_AFTER));
             tokio::select! {
                 _ = changed.changed() => {}
+                () = sleep_until(save_at) => {
+                    save_at = None;
+                    self.save().await;
+                }
                 () = sleep_until(deadline.map(|at| self.started + at)) => {
                     let now = self.started.elapsed();
-                    if self.change(|mesh| mesh.handle_timeout(now)) {
-                        tracing::debug!("the mesh has settled, or forgot a node that was lost");
+                    // Once a second weights are made; nobody is woken unless one moved.
+                    if self.mesh(|mesh| mesh.handle_timeout(now)) {
+                        self.change(|_| tracing::debug!("the mesh forgot a node, or has new weights"));
                     }
                 }
             }
@@ -181,6 +192,16 @@ impl Hub {
         let reserved = async { self.ledger().await?.reserve(revision).await };
         if let Err(error) = reserved.await {
             tracing::error!(%error, %revision, "revisions are not kept: after a restart their numbers would repeat");
+        }
+    }
+
+    /// Saves who is registered with what.
+    async fn save(&self) {
+        let registrations = self.mesh(|mesh| mesh.take_unsaved());
+        let saved = async { self.ledger().await?.save(&registrations).await };
+        if let Err(error) = saved.await {
+            tracing::error!(%error, "registrations are not saved: after a restart, nodes that are slow to come back are missed");
+            self.mesh(|mesh| mesh.still_unsaved(registrations.into_keys()));
         }
     }
 
@@ -256,6 +277,11 @@ pub(crate) struct Attendance {
 }
 
 impl Attendance {
+    /// Whose session it is.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     /// What the node is granted.
     pub(crate) fn granted(&self) -> &[ServiceName] {
         &self.granted
@@ -269,6 +295,20 @@ impl Attendance {
     /// Notes something that only this node's session may say.
     pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Mesh, &NodeName, SessionId) -> T) -> T {
         self.hub.mesh(|mesh| note(mesh, &self.node, self.session))
+    }
+
+    /// Takes what the node saw.
+    pub(crate) fn report(&self, report: Report) {
+        let clock_ms = u64::try_from(self.hub.wall_now().as_millis()).unwrap_or(u64::MAX);
+        let begins = self.note(|mesh, node, session| {
+            let before = mesh.weighs();
+            mesh.on_report(clock_ms, node, session, report);
+            !before && mesh.weighs()
+        });
+        if begins {
+            // Whoever keeps the time must look at the clock again.
+            self.hub.changed.send_replace(());
+        }
     }
 
     /// Takes the node's word about what it hosts, and wakes whoever must hear of it.

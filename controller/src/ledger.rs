@@ -1,4 +1,5 @@
-//! What must be on disk before it counts: tokens, grants, resources, their history, and revisions.
+//! What must be on disk before it counts: tokens, grants, resources, their history, and revisions; and, as it was
+//! a moment ago, who is registered with what.
 //!
 //! Each change is made on a copy, committed to the [`Store`] as one transaction, and only then becomes the truth;
 //! when the commit fails, nothing changed. So a token that gave a certificate is used up after any crash, an
@@ -6,7 +7,7 @@
 //! something else.
 //!
 //! One writer at a time: whoever changes it holds it while the disk writes. Keys: `token/…`, `grant/…`,
-//! `resource/…`, `history/…`, `revisions` and `head`, which every transaction changes and expects unchanged, so that
+//! `resource/…`, `history/…`, `registration/…`, `revisions` and `head`, which every transaction changes and expects unchanged, so that
 //! two controllers on one store can't overwrite each other.
 
 mod records;
@@ -18,11 +19,14 @@ use std::time::Duration;
 use sinew_api::apply::Past;
 use sinew_api::resource::Resources;
 use sinew_controller_core::tokens::TokenError;
-use sinew_controller_core::{Grant, Outcome, SecretHash, Tokens};
+use sinew_controller_core::{Grant, Outcome, Registration, SecretHash, Tokens};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use crate::store::{Expect, Op, Store, StoreError, Txn};
-use records::{Records, changes, grant_op, history_key, history_op, reserved_op, resource_ops, token_ops};
+use records::{
+    Records, changes, grant_op, history_key, history_op, registration_op, reserved_op, resource_ops,
+    token_ops,
+};
 
 /// How many revisions one write reserves: a restart skips what is left of them.
 const REVISIONS_RESERVED: u64 = 100_000;
@@ -50,6 +54,8 @@ pub(crate) struct Ledger {
     tokens: Tokens,
     grants: Grants,
     resources: Resources,
+    /// Registrations as they were when the controller started.
+    registrations: BTreeMap<NodeName, Registration>,
     /// The newest last.
     history: VecDeque<Past>,
     /// No earlier run handed out a revision above this one.
@@ -78,9 +84,21 @@ impl Ledger {
     async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let contents = store.load().await?;
         let head = contents.entries.get(HEAD).map_or(Expect::Absent, |e| Expect::ChangedIn(e.changed_in));
-        let Records { tokens, grants, resources, history, reserved } = Records::read(contents)?;
+        let Records { tokens, grants, resources, registrations, history, reserved } =
+            Records::read(contents)?;
         let last_revision = reserved;
-        Ok(Self { store, head, unsure: false, tokens, grants, resources, history, last_revision, reserved })
+        Ok(Self {
+            store,
+            head,
+            unsure: false,
+            tokens,
+            grants,
+            resources,
+            registrations,
+            history,
+            last_revision,
+            reserved,
+        })
     }
 
     /// Looks into the store again when it is not sure what a transaction did, or another controller was there.
@@ -107,6 +125,19 @@ impl Ledger {
     /// The changes of the past, the newest first.
     pub(crate) fn history(&self) -> impl Iterator<Item = &Past> {
         self.history.iter().rev()
+    }
+
+    /// The registrations that earlier runs saved; once.
+    pub(crate) fn take_registrations(&mut self) -> BTreeMap<NodeName, Registration> {
+        std::mem::take(&mut self.registrations)
+    }
+
+    /// Saves registrations; none: the node is gone.
+    pub(crate) async fn save(
+        &mut self,
+        registrations: &BTreeMap<NodeName, Option<Registration>>,
+    ) -> Result<(), StoreError> {
+        self.keep(registrations.iter().map(registration_op).collect()).await
     }
 
     /// The highest revision that an earlier run may have handed out.

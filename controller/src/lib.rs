@@ -26,6 +26,7 @@ mod hub;
 mod join;
 mod ledger;
 mod metrics;
+mod renew;
 mod run;
 pub mod store;
 

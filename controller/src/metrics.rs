@@ -45,7 +45,9 @@ pub(crate) struct Metrics {
     pub(crate) rejects: Counter,
     /// Frames of control sessions that were skipped because their kind is not known here.
     pub(crate) frames_skipped: Counter,
-    /// Certificates issued to nodes.
+    /// Requests of nodes for another certificate, by what became of them: see [`crate::renew`].
+    pub(crate) renewals: Family<ByOutcome, Counter>,
+    /// Certificates issued to nodes, renewals included.
     pub(crate) certificates_issued: Counter,
 }
 
@@ -110,6 +112,7 @@ impl Metrics {
         this.register("acks", "Snapshots acknowledged", self.acks.clone());
         this.register("rejects", "Snapshots refused by nodes", self.rejects.clone());
         this.register("frames_skipped", "Frames of unknown kind", self.frames_skipped.clone());
+        this.register("renewals", "Requests for another certificate, by outcome", self.renewals.clone());
         this.register(
             "certificates_issued",
             "Certificates issued to nodes",

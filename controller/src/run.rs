@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use sinew_controller_core::{Answerer, Declared, Mesh};
 use sinew_transport::runtime::{Access, Runtime};
 use sinew_transport::session::{BindError, SessionListener};
-use tokio::time::Instant;
+use sinew_transport::{Keyring, Trust};
+use sinew_transport_core::ids::NodeName;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::accept_all;
@@ -21,6 +24,9 @@ use crate::files::{StateDir, StateError};
 use crate::hub::{Hub, Parts};
 use crate::ledger::Ledger;
 use crate::store::{Store, StoreError};
+
+/// How often the controller compares its own certificate's life with the clock.
+const RENEW_LOOK: Duration = Duration::from_hours(1);
 
 /// Why a controller can't run.
 #[derive(Debug, thiserror::Error)]
@@ -80,11 +86,13 @@ pub async fn run(
     let state = StateDir::new(&config.state, &runtime);
     let authority = Authority::open(&state, &config.trust_domain, runtime.wall_now())?;
     let admin_token = admin_token(&state)?;
-    let ledger = Ledger::open(store).await?;
+    let mut ledger = Ledger::open(store).await?;
     let credentials = authority.issue_controller(&state, &config.name, runtime.wall_now())?;
 
-    let sessions =
-        Arc::new(SessionListener::bind_with(&runtime, config.listen, &credentials, &reset_keys(&state)?)?);
+    let keyring = Arc::new(Keyring::new(credentials));
+    let trust = Arc::new(Trust::alone(config.expiry_grace));
+    let (own, keys) = (Arc::clone(&keyring), reset_keys(&state)?);
+    let sessions = Arc::new(SessionListener::bind_with(&runtime, config.listen, own, &keys, &trust)?);
     let api_error = |source| RunError::Api { address: config.api, source };
     let api = ApiListener::bind(&*runtime, config.api).map_err(api_error)?;
     let ports = Ports { control: sessions.local_addr(), api: api.address() };
@@ -92,6 +100,7 @@ pub async fn run(
     let started = Instant::now();
     let mut mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
     mesh.declare(Declared::new(ledger.resources()));
+    mesh.restore(started.elapsed(), ledger.take_registrations());
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
             trust_domain: authority.trust_domain().clone(),
@@ -119,12 +128,32 @@ pub async fn run(
     tokio::select! {
         ((), ()) = async { tokio::join!(serving_sessions, serving_api) } => {}
         () = hub.keep_time() => {}
+        () = renew_own(&hub, &state, &config.name, &keyring) => {}
     }
     if stop.is_cancelled() {
         tracing::info!("controller stopped");
         Ok(())
     } else {
         Err(RunError::SocketGone(ports.control))
+    }
+}
+
+/// Issues the controller's own certificate anew at half its life; for as long as it is polled.
+async fn renew_own(hub: &Hub, state: &StateDir, name: &NodeName, keyring: &Keyring) {
+    loop {
+        let half = keyring.current().validity().half();
+        // In short sleeps, so that a clock that was set is noticed.
+        while hub.wall_now() < half {
+            sleep(half.saturating_sub(hub.wall_now()).min(RENEW_LOOK)).await;
+        }
+        match hub.authority.issue_controller(state, name, hub.wall_now()) {
+            Ok(credentials) => {
+                keyring.exchange(credentials);
+                tracing::info!("the controller's own certificate was renewed");
+            }
+            Err(error) => tracing::error!(%error, "the controller's own certificate was not renewed"),
+        }
+        sleep(RENEW_LOOK).await;
     }
 }
 

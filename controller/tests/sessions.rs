@@ -146,7 +146,14 @@ async fn what_a_node_says_is_seen_in_status() {
     let link =
         LinkReport { node: "n2".parse().expect("valid"), state: LinkState::Up, rtt_us: 250, loss_ppm: 0 };
     caller
-        .report(&Report { certificate_expiry: 77, links: vec![link], endpoints: Vec::new(), ext: Vec::new() })
+        .report(&Report {
+            certificate_expiry: 77,
+            certificate_issued: 7,
+            clock_ms: 0,
+            links: vec![link],
+            endpoints: Vec::new(),
+            ext: Vec::new(),
+        })
         .await;
     controller.metric_becomes("sinew_controller_rejects_total", 1).await;
     let status = loop {

@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use sinew_api::control::{
     Ack, Farewell, FarewellReason, LinkReport, LinkState, Listen, MAX_CHUNKS, REJECT_BASE, Register, Reject,
-    Report, SnapshotChunk, Welcome,
+    Renewed, Report, SnapshotChunk, Welcome,
 };
 use sinew_api::hosting::Serving;
 use sinew_api::{Delta, Snapshot, delta};
-use sinew_node_core::Backoff;
-use sinew_transport::session::{FrameSender, Session, SessionError, dial_control};
+use sinew_node_core::{Backoff, Reporter};
+use sinew_transport::peers::Peer;
+use sinew_transport::session::{FrameSender, Session, SessionCloser, SessionError};
+use sinew_transport::validity::{Replaced, replace_after};
 use sinew_transport::verify::Refusals;
-use sinew_transport::{Reach, StreamError};
+use sinew_transport::{Keyring, Reach, StreamError, Trust};
 use sinew_transport_core::ids::Revision;
 use sinew_transport_core::wire::{self, Malformed, Message};
 use tokio::sync::mpsc;
@@ -23,11 +25,16 @@ use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::hosting::Telling;
-use crate::identity::Identity;
 use crate::plane::Plane;
+use crate::reach::{Controllers, Opened};
+use crate::renewal::Renewal;
 
 /// Between two attempts to reach a controller: at least, at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// The same after another process with this node's identity took over: at least, at most. It is for a person
+/// to end that; the first try tells the controller that both are alive.
+const SUPERSEDED_BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
 
 /// How often a node says what it sees of its links.
 const REPORT_EVERY: TokioDuration = Duration::from_secs(1);
@@ -38,7 +45,8 @@ const FRAMES_MAX: usize = 16;
 /// Keeps a session with one of the controllers, for ever.
 pub(crate) struct Control {
     pub(crate) plane: Arc<Plane>,
-    pub(crate) identity: Identity,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) trust: Arc<Trust>,
     pub(crate) boot: u64,
     /// Where this node's shards listen.
     pub(crate) addresses: Vec<SocketAddr>,
@@ -54,40 +62,87 @@ enum SessionOver {
     Malformed(#[from] Malformed),
     #[error("the controller ended the session: {detail}")]
     Farewell { reason: FarewellReason, detail: String },
+    #[error("another session takes over")]
+    Succeeded(Box<Opened>),
 }
 
 impl Control {
     /// Runs until stopped; then the controller is told, so that nobody is sent here any more.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self,
+        mut controllers: Controllers,
+        mut renewal: Renewal,
+        stop: CancellationToken,
+    ) {
         let mut rng = fastrand::Rng::with_seed(self.boot);
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        for turn in 0_usize.. {
-            let Some(&controller) =
-                self.identity.controllers.get(turn % self.identity.controllers.len().max(1))
-            else {
-                tracing::error!("no controller is known: join again with a new token");
-                return;
+        let mut superseded = Backoff::new(SUPERSEDED_BACKOFF.0, SUPERSEDED_BACKOFF.1);
+        // A session that takes over, and the one that it takes over from.
+        let (mut next, mut before) = (None, None);
+        if controllers.count() == 0 {
+            tracing::error!("no controller is known: set `controllers`, or join again with a new token");
+            return;
+        }
+        loop {
+            let opened = match next.take() {
+                Some(opened) => Some(opened),
+                None => tokio::select! {
+                    opened = self.dial(&mut controllers) => opened,
+                    () = stop.cancelled() => return,
+                },
             };
-            let dialled =
-                dial_control(&self.plane.runtime, controller, &self.identity.credentials, &self.refusals)
-                    .await;
-            match dialled {
-                Ok(session) => {
-                    let closer = session.closer();
+            let mut pause = None;
+            match opened {
+                Some(opened) if renewal.expired() => {
+                    let controller = opened.controller;
+                    tracing::warn!(%controller, "this node's certificate has expired: asking for another");
+                    renewal.by_session(opened.session).await;
+                }
+                Some(opened) => {
+                    let (controller, closer) = (opened.controller, opened.session.closer());
+                    let holding =
+                        self.hold(opened, &mut backoff, before.take(), &mut renewal, &mut controllers);
                     let over = tokio::select! {
-                        over = self.hold(session, controller, &mut backoff) => over,
+                        over = holding => over,
                         () = stop.cancelled() => return closer.close_and_wait("the node stops").await,
                     };
+                    renewal.on_session_end();
+                    if let SessionOver::Succeeded(successor) = over {
+                        (next, before) = (Some(*successor), Some(closer));
+                        continue;
+                    }
+                    closer.close("over");
+                    self.trust.session_ended(self.plane.runtime.wall_now().as_secs());
                     self.plane.metrics.session.set(0);
                     self.tell(controller, &over);
+                    if let SessionOver::Farewell { reason: FarewellReason::Superseded, .. } = over {
+                        pause = Some(superseded.next(&mut rng));
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!(%controller, %error, "no control session; traffic goes on with the last snapshot")
-                }
+                None => {}
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.next(&mut rng)) => {}
+                () = tokio::time::sleep(pause.unwrap_or_else(|| backoff.next(&mut rng))) => {}
                 () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn dial(&self, controllers: &mut Controllers) -> Option<Opened> {
+        controllers.dial(&self.plane.runtime, &self.keyring.current(), &self.refusals).await
+    }
+
+    /// Another session in good time before `until`, the end of the certificates that the one in use was made
+    /// with.
+    async fn successor(&self, controllers: &mut Controllers, until: u64) -> Opened {
+        let left = Duration::from_secs(until).saturating_sub(self.plane.runtime.wall_now());
+        let mut rng = fastrand::Rng::with_seed(self.boot ^ until);
+        tokio::time::sleep(replace_after(left, Replaced::First, rng.f64())).await;
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        loop {
+            match self.dial(controllers).await {
+                Some(opened) => return opened,
+                None => tokio::time::sleep(backoff.next(&mut rng)).await,
             }
         }
     }
@@ -109,9 +164,16 @@ impl Control {
         }
     }
 
-    /// One session, from registration to its end.
-    async fn hold(&self, session: Session, controller: SocketAddr, backoff: &mut Backoff) -> SessionOver {
-        let closer = session.closer();
+    /// One session, from registration to its end. `before` is closed once this one is taken.
+    async fn hold(
+        &self,
+        opened: Opened,
+        backoff: &mut Backoff,
+        mut before: Option<SessionCloser>,
+        renewal: &mut Renewal,
+        controllers: &mut Controllers,
+    ) -> SessionOver {
+        let Opened { session, controller, until } = opened;
         let Session { mut sender, mut receiver, .. } = session;
         let mut telling = Telling::new(&self.plane.hosting);
         if let Err(over) = sender.send(&self.registration(telling.whole())).await {
@@ -133,6 +195,7 @@ impl Control {
         };
         let talking = async {
             let mut chunks = Chunks::default();
+            let mut reporter = Reporter::begin(&self.plane.view());
             let mut reports = interval(REPORT_EVERY);
             reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -142,7 +205,11 @@ impl Control {
                             let welcome: Welcome = frame.decode()?;
                             tracing::info!(%controller, name = %welcome.controller, version = welcome.version, "control session up");
                             self.plane.metrics.session.set(1);
+                            self.trust.session_began(self.plane.runtime.wall_now().as_secs());
                             backoff.reset();
+                            if let Some(before) = before.take() {
+                                before.close("a newer session took over");
+                            }
                         }
                         SnapshotChunk::KIND => {
                             if let Some(snapshot) = chunks.take(frame.decode()?)? {
@@ -150,6 +217,7 @@ impl Control {
                             }
                         }
                         Delta::KIND => self.take(frame.decode()?, &mut sender).await?,
+                        Renewed::KIND => drop(renewal.on_answer(frame.decode()?)),
                         Farewell::KIND => {
                             let Farewell { reason, detail } = frame.decode()?;
                             return Err(SessionOver::Farewell { reason, detail });
@@ -158,19 +226,21 @@ impl Control {
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
                     serving = telling.changed() => sender.send(&serving).await?,
-                    _ = reports.tick() => sender.send(&self.report()).await?,
+                    _ = reports.tick() => sender.send(&self.report(&mut reporter)).await?,
+                    () = renewal.due() => if let Some(renew) = renewal.handle_due() {
+                        sender.send(&renew).await?;
+                    },
                 }
             }
         };
-        let over = tokio::select! {
+        tokio::select! {
             error = reading => error.into(),
             over = talking => match over {
                 Err(over) => over,
                 Ok(never) => never,
             },
-        };
-        closer.close("over");
-        over
+            opened = self.successor(controllers, until) => SessionOver::Succeeded(Box::new(opened)),
+        }
     }
 
     fn registration(&self, serving: Serving) -> Register {
@@ -187,7 +257,7 @@ impl Control {
                 .iter()
                 .map(|listen| Listen { service: listen.service.clone(), source: listen.source.clone() })
                 .collect(),
-            certificate_expiry: self.identity.credentials.expiry(),
+            certificate_expiry: self.keyring.current().expiry(),
             have: *self.plane.revision().borrow(),
             ext: vec![],
         }
@@ -222,7 +292,9 @@ impl Control {
         }
     }
 
-    fn report(&self) -> Report {
+    fn report(&self, reporter: &mut Reporter) -> Report {
+        let view = self.plane.view();
+        reporter.keep(|peer| view.peer(peer).is_some());
         let links = self.plane.peers.all().into_iter().map(|peer| LinkReport {
             node: peer.name().clone(),
             state: match peer.reach() {
@@ -238,15 +310,27 @@ impl Control {
                 .map(|link| u64::try_from(link.round_trip().as_micros()).unwrap_or(u64::MAX))
                 .min()
                 .unwrap_or(0),
-            loss_ppm: 0,
+            loss_ppm: {
+                let (sent, lost) = packets(&peer);
+                reporter.loss_ppm(peer.name(), sent, lost)
+            },
         });
+        let own = self.keyring.current();
         Report {
-            certificate_expiry: self.identity.credentials.expiry(),
+            certificate_expiry: own.expiry(),
+            certificate_issued: own.validity().issued(),
+            clock_ms: u64::try_from(self.plane.runtime.wall_now().as_millis()).unwrap_or(u64::MAX),
             links: links.collect(),
-            endpoints: vec![],
+            endpoints: reporter.endpoints(&view),
             ext: vec![],
         }
     }
+}
+
+/// Packets sent to a peer on the connections of now, and how many of them were lost.
+fn packets(peer: &Peer) -> (u64, u64) {
+    let paths = peer.links().iter().map(|link| link.stats().path).collect::<Vec<_>>();
+    (paths.iter().map(|path| path.sent_packets).sum(), paths.iter().map(|path| path.lost_packets).sum())
 }
 
 /// The pieces of a snapshot on their way.

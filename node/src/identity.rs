@@ -1,7 +1,9 @@
 //! What a node keeps in its state directory: key, certificate, root, and the secrets that make a restart
 //! noticed at once. A node without a certificate joins with its token, once.
 //!
-//! `node.key.pem` (0600), `node.cert.pem`, `root.cert.pem`, `keys.json` (0600, with a version). The key never leaves.
+//! `identity.pem` (0600): certificate and key in one file, replaced as a whole, so that whatever happens
+//! during a renewal they belong together. `root.cert.pem`, `keys.json` (0600, with a version). The key never
+//! leaves.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,11 +18,17 @@ use sinew_api::join::{InvalidToken, JoinAnswer, JoinRequest, Token, from_hex32, 
 use sinew_transport::session::{DialError, SessionError, dial_join};
 use sinew_transport::tls::CredentialsError;
 use sinew_transport::verify::Refusals;
-use sinew_transport::{Access, Credentials, ResetKeys, Runtime};
+use sinew_transport::{Access, Credentials, Keyring, ResetKeys, Runtime};
 use tokio::time::timeout;
+
+/// The file with certificate and key. With it there, the node has joined.
+pub(crate) const IDENTITY: &str = "identity.pem";
 
 /// The version of `keys.json`.
 const VERSION: u32 = 1;
+
+/// Certificates from a node's to its root that are kept: the authority signs directly today.
+const CHAIN_MAX: usize = 4;
 
 /// How long a controller may take to answer a join.
 const JOIN_TIME: Duration = Duration::from_secs(10);
@@ -28,7 +36,7 @@ const JOIN_TIME: Duration = Duration::from_secs(10);
 /// Who a node is, and where it finds controllers.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    pub(crate) credentials: Credentials,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) keys: ResetKeys,
     pub(crate) controllers: Vec<std::net::SocketAddr>,
 }
@@ -137,29 +145,26 @@ impl State<'_> {
         }
         let token = Token::parse(&token.ok_or(IdentityError::NoToken)?)?;
         self.join(&token, refusals).await?;
-        self.load()?.ok_or_else(|| self.damaged("node.cert.pem", "it was just written and is gone"))
+        self.load()?.ok_or_else(|| self.damaged(IDENTITY, "it was just written and is gone"))
     }
 
     fn load(&self) -> Result<Option<Identity>, IdentityError> {
-        let (Some(cert), Some(key), Some(root), Some(keys)) = (
-            self.read("node.cert.pem")?,
-            self.read("node.key.pem")?,
-            self.read("root.cert.pem")?,
-            self.read("keys.json")?,
-        ) else {
+        let (Some(own), Some(root), Some(keys)) =
+            (self.read(IDENTITY)?, self.read("root.cert.pem")?, self.read("keys.json")?)
+        else {
             return Ok(None);
         };
         let certificate =
             |name, pem: &[u8]| CertificateDer::from_pem_slice(pem).map_err(|e| self.damaged(name, e));
-        let key = PrivateKeyDer::from_pem_slice(&key)
-            .map_err(|_| self.damaged("node.key.pem", "no private key in it"))?;
-        let credentials = Credentials::new(
-            vec![certificate("node.cert.pem", &cert)?],
-            key,
-            certificate("root.cert.pem", &root)?,
-        )?;
+        let key = PrivateKeyDer::from_pem_slice(&own)
+            .map_err(|_| self.damaged(IDENTITY, "no private key in it"))?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&own)
+            .collect::<Result<_, _>>()
+            .map_err(|e| self.damaged(IDENTITY, e))?;
+        let credentials = Credentials::new(chain, key, certificate("root.cert.pem", &root)?)?;
+        credentials.check(self.runtime).map_err(|e| self.damaged(IDENTITY, e))?;
         let (keys, controllers) = self.keys(&keys)?;
-        Ok(Some(Identity { credentials, keys, controllers }))
+        Ok(Some(Identity { keyring: Arc::new(Keyring::new(credentials)), keys, controllers }))
     }
 
     fn keys(&self, json: &[u8]) -> Result<(ResetKeys, Vec<std::net::SocketAddr>), IdentityError> {
@@ -188,11 +193,8 @@ impl State<'_> {
 
     /// Turns a token into a certificate: tries its controllers in order.
     async fn join(&self, token: &Token, refusals: &Arc<Refusals>) -> Result<(), IdentityError> {
-        let failed = |e: rcgen::Error| IdentityError::Answer(format!("making a key: {e}"));
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
-        // The name in the certificate is the token's, whatever the request says: it says nothing.
-        let csr = CertificateParams::default().serialize_request(&key).map_err(failed)?;
-        let request = JoinRequest { secret: token.secret.expose().to_owned(), csr: csr.der().to_vec() };
+        let (key, csr) = new_key()?;
+        let request = JoinRequest { secret: token.secret.expose().to_owned(), csr };
         let mut last = IdentityError::Answer("the token names no controller".into());
         for &controller in &token.controllers {
             match self.ask(controller, token, &request, refusals).await {
@@ -229,6 +231,49 @@ impl State<'_> {
         answer.map_err(|_| IdentityError::Answer(format!("{controller} did not answer in {JOIN_TIME:?}")))?
     }
 
+    /// Takes another certificate in place of the one in `current`: checked, then written with its key as
+    /// one file. The file that was there stays when anything is wrong.
+    pub(crate) fn renew(
+        &self,
+        current: &Credentials,
+        key: &KeyPair,
+        chain: Vec<Vec<u8>>,
+    ) -> Result<Credentials, IdentityError> {
+        let credentials = self.usable(current.identity(), key, chain.clone(), current.root().clone())?;
+        if credentials.expiry() <= current.expiry() {
+            return Err(IdentityError::Answer(
+                "the new certificate ends no later than the old one: is the controller's clock right?".into(),
+            ));
+        }
+        self.write_identity(key, chain)?;
+        Ok(credentials)
+    }
+
+    /// Credentials, if they are for `wanted` and belong together.
+    fn usable(
+        &self,
+        wanted: &sinew_transport_core::Identity,
+        key: &KeyPair,
+        chain: Vec<Vec<u8>>,
+        root: CertificateDer<'static>,
+    ) -> Result<Credentials, IdentityError> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let chain = chain.into_iter().take(CHAIN_MAX).map(CertificateDer::from).collect();
+        let credentials = Credentials::new(chain, key, root)?;
+        credentials.check(self.runtime)?;
+        if credentials.identity() != wanted {
+            let given = credentials.identity();
+            return Err(IdentityError::Answer(format!("the certificate is for {given}, not {wanted}")));
+        }
+        Ok(credentials)
+    }
+
+    fn write_identity(&self, key: &KeyPair, chain: Vec<Vec<u8>>) -> Result<(), IdentityError> {
+        let mut text: String = chain.into_iter().take(CHAIN_MAX).map(pem).collect();
+        text.push_str(&key.serialize_pem());
+        self.write(IDENTITY, text.as_bytes(), Access::Private)
+    }
+
     fn keep(
         &self,
         token: &Token,
@@ -236,15 +281,9 @@ impl State<'_> {
         certificate: Vec<u8>,
         root: Vec<u8>,
     ) -> Result<(), IdentityError> {
-        let key_der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let credentials = Credentials::new(vec![certificate.clone().into()], key_der, root.clone().into())?;
         let wanted = sinew_transport_core::Identity::Node(token.trust_domain.clone(), token.node.clone());
-        if *credentials.identity() != wanted {
-            return Err(IdentityError::Answer(format!(
-                "the certificate is for {}, not {wanted}",
-                credentials.identity()
-            )));
-        }
+        let chain = vec![certificate];
+        self.usable(&wanted, key, chain.clone(), root.clone().into())?;
         let secrets = ResetKeys::random();
         let keys = KeysJson {
             version: VERSION,
@@ -256,12 +295,20 @@ impl State<'_> {
         let keys = serde_json::to_vec_pretty(&keys).map_err(|e| IdentityError::Answer(e.to_string()))?;
         // The certificate last: with it there, the node has joined.
         self.write("keys.json", &keys, Access::Private)?;
-        self.write("node.key.pem", key.serialize_pem().as_bytes(), Access::Private)?;
         self.write("root.cert.pem", pem(root).as_bytes(), Access::Public)?;
-        self.write("node.cert.pem", pem(certificate).as_bytes(), Access::Public)?;
+        self.write_identity(key, chain)?;
         tracing::info!(node = %token.node, trust_domain = %token.trust_domain, "joined the mesh");
         Ok(())
     }
+}
+
+/// A new key, and a certificate request for it (DER). The name in the certificate is the authority's word,
+/// whatever the request says: it says nothing.
+pub(crate) fn new_key() -> Result<(KeyPair, Vec<u8>), IdentityError> {
+    let failed = |e: rcgen::Error| IdentityError::Answer(format!("making a key: {e}"));
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+    let csr = CertificateParams::default().serialize_request(&key).map_err(failed)?;
+    Ok((key, csr.der().to_vec()))
 }
 
 fn pem(certificate: Vec<u8>) -> String {

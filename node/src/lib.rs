@@ -24,6 +24,8 @@ mod local;
 mod metrics;
 mod outbound;
 mod plane;
+mod reach;
+mod renewal;
 mod run;
 mod saved;
 mod state;

@@ -36,6 +36,11 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Renewed {
+    result: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Found {
     found: Word,
 }
@@ -91,6 +96,9 @@ pub(crate) struct Metrics {
     pub(crate) revision: Gauge,
     /// The end of this node's certificate, seconds since 1970.
     pub(crate) certificate_expiry: Gauge,
+    /// Attempts to get another certificate, by result; those that were never sent because no controller was
+    /// there excluded.
+    renewals: Family<Renewed, Counter>,
     /// 1 while a control session is up.
     pub(crate) session: Gauge,
 }
@@ -142,6 +150,10 @@ impl Metrics {
         self.moved.get_or_create(&Reason { reason: Word(reason) }).inc();
     }
 
+    pub(crate) fn renewed(&self, result: &'static str) {
+        self.renewals.get_or_create(&Renewed { result: Word(result) }).inc();
+    }
+
     /// All of it under its names.
     pub(crate) fn registry(self: &Arc<Self>) -> Registry {
         let mut registry = Registry::with_prefix("sinew");
@@ -183,7 +195,9 @@ impl Metrics {
         r.register("health_checks", "Checks of endpoints", self.health_checks.clone());
         r.register("config_revision", "The revision in use", self.revision.clone());
         let expiry = self.certificate_expiry.clone();
-        r.register("cert_expiration_timestamp_seconds", "End of this node's certificate", expiry);
+        r.register("certificate_expiration_timestamp_seconds", "End of this node's certificate", expiry);
+        let renewals = self.renewals.clone();
+        r.register("certificate_renewals", "Attempts to get another certificate", renewals);
         r.register("control_session_up", "1 while a control session is up", self.session.clone());
         let build = Family::<Version, Gauge>::default();
         build.get_or_create(&Version { version: Word(env!("CARGO_PKG_VERSION")) }).set(1);

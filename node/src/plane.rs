@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
-use sinew_node_core::{Config, EndpointRecord, Overlay, Rejected, ServiceView, View};
+use sinew_node_core::{Config, EndpointRecord, Overlay, Rejected, ServiceView, Shares, View};
 use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
@@ -34,6 +34,8 @@ pub(crate) struct Route {
     /// The revision of the view that it comes from.
     pub(crate) revision: Revision,
     pub(crate) ways: Vec<Way>,
+    /// Their weights, in the same order.
+    pub(crate) shares: Arc<Shares>,
 }
 
 /// One endpoint, and the peer that hosts it; none when it is this node.
@@ -50,7 +52,11 @@ impl Routes {
             peer: peers.get(&endpoint.id.node),
         };
         let route = |service: &ServiceView| {
-            Arc::new(Route { revision: view.revision, ways: service.endpoints.iter().map(way).collect() })
+            Arc::new(Route {
+                revision: view.revision,
+                ways: service.endpoints.iter().map(way).collect(),
+                shares: Arc::clone(&service.shares),
+            })
         };
         let services = view.services().map(|(name, service)| (name.clone(), route(service))).collect();
         Self { view, services }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sinew_node_core::{Config, ListenConfig};
 use sinew_transport::session::BindError;
 use sinew_transport::verify::Refusals;
-use sinew_transport::{Access, AppListener, Common, Peers, Runtime, Shard, ShardHost};
+use sinew_transport::{Access, AppListener, Common, Peers, Runtime, Shard, ShardHost, Trust};
 use sinew_transport_core::ids::ServiceName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -23,11 +23,13 @@ use crate::admin;
 use crate::admin::endpoints::admin_token;
 use crate::control::Control;
 use crate::hosting::RegisteredFile;
-use crate::identity::{IdentityError, State};
+use crate::identity::{IDENTITY, IdentityError, State};
 use crate::inbound::Inbound;
 use crate::metrics::Metrics;
 use crate::outbound::{Arrived, HANDOVER_MAX, Outbound};
 use crate::plane::Plane;
+use crate::reach::Controllers;
+use crate::renewal::Renewal;
 use crate::saved;
 use crate::state::StateError;
 use crate::tells::{self, HEARD_MAX};
@@ -107,13 +109,12 @@ pub async fn run(
     let state = State { runtime: &runtime, path: &config.state };
     let identity = state.identity(read_token(&config, &runtime)?, &refusals).await?;
     let metrics = Arc::new(Metrics::default());
-    metrics.certificate_expiry.set(i64::try_from(identity.credentials.expiry()).unwrap_or(i64::MAX));
     let opened = AccessLog::open(config.access_log.as_deref(), &runtime, &metrics);
     let path = config.access_log.clone().unwrap_or_default();
     let (access, writer) = opened.map_err(|source| RunError::File { path, source })?;
 
     let shards = config.shards.unwrap_or_else(|| default_shards(host.parallelism())).max(1);
-    let name = identity.credentials.identity().node().cloned();
+    let name = identity.keyring.current().identity().node().cloned();
     let name = name.ok_or_else(|| IdentityError::Answer("the certificate is not a node's".into()))?;
     let peers = Arc::new(Peers::new(name));
     let (heard, told) = mpsc::channel(HEARD_MAX);
@@ -123,9 +124,11 @@ pub async fn run(
     plane.hosting.restore(&registered)?;
     saved::restore(&plane)?;
     let boot = boot_number();
+    let trust = Arc::new(Trust::alone(plane.config.expiry_grace));
     let common = Common {
         runtime: Arc::clone(&runtime),
-        credentials: identity.credentials.clone(),
+        keyring: Arc::clone(&identity.keyring),
+        trust: Arc::clone(&trust),
         keys: identity.keys.clone(),
         peers,
         refusals: Arc::clone(&refusals),
@@ -153,8 +156,12 @@ pub async fn run(
     write_ports(&plane, &ports)?;
     tracing::info!(node = %plane.me, data = ?ports.data, admin = ?ports.admin, shards, "node up");
     let addresses = advertised(&plane.config, &bound.data);
-    let control = Control { plane: Arc::clone(&plane), identity, boot, addresses, refusals };
-    farewells.spawn(control.run(stop.clone()));
+    let mut rng = fastrand::Rng::with_seed(boot);
+    let controllers = Controllers::new(&plane.config.controllers, &identity.controllers, rng.usize(..));
+    let renewal = Renewal::new(&plane, &identity.keyring, rng);
+    let control =
+        Control { plane: Arc::clone(&plane), keyring: identity.keyring, trust, boot, addresses, refusals };
+    farewells.spawn(control.run(controllers, renewal, stop.clone()));
     farewells.spawn(saved::keep(Arc::clone(&plane), stop.clone()));
 
     tasks.spawn(Arc::clone(&plane.hosting).run());
@@ -183,7 +190,7 @@ fn boot_number() -> u64 {
 /// The token's text, if there is one to read. Only a node that has not joined needs it.
 fn read_token(config: &Config, runtime: &Arc<dyn Runtime>) -> Result<Option<String>, RunError> {
     let Some(path) = &config.token_file else { return Ok(None) };
-    if runtime.read_file(&config.state.join("node.cert.pem")).is_ok() {
+    if runtime.read_file(&config.state.join(IDENTITY)).is_ok() {
         return Ok(None);
     }
     let bytes = runtime.read_file(path).map_err(|source| RunError::File { path: path.clone(), source })?;

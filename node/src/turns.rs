@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sinew_node_core::Turns;
+use sinew_node_core::{Outcome, Turns};
 
 use crate::plane::{Plane, Way};
 
@@ -54,11 +54,19 @@ impl EndpointTurns {
         self.with(Turns::on_up);
     }
 
+    /// Tells how the connection ended, for the next report.
+    pub(crate) fn on_end(&self, outcome: Outcome) {
+        if let Some(good) = outcome.speaks_of_endpoint() {
+            self.way.endpoint.tally.on_end(good);
+        }
+    }
+
     pub(crate) fn on_down(&self) {
         let latency = self.with(|turns, now_us| turns.on_down(now_us).map(|latency| (now_us, latency)));
         if let Some((now_us, latency_us)) = latency {
             if self.silences.load(Relaxed) == self.silences_now() {
                 self.way.endpoint.load.on_latency(now_us, latency_us);
+                self.way.endpoint.tally.on_turn(latency_us);
             }
             self.plane.metrics.turn(latency_us);
         }

@@ -64,6 +64,13 @@ impl Mesh {
         self.nodes.insert(name, node);
     }
 
+    /// Runs a command of the program against this mesh's controller.
+    pub async fn sinew(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(SINEW);
+        command.args(arguments).env("SINEW_STATE", self.controller_state());
+        command.output().await.expect("the program runs")
+    }
+
     /// The text of a new token.
     pub async fn token(&self, node: &str, services: &[&str]) -> String {
         let mut command = Command::new(SINEW);

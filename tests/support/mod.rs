@@ -91,8 +91,24 @@ pub async fn http_get(
     path: &str,
     bearer: Option<&str>,
 ) -> Result<(u16, String), String> {
+    http_call("GET", address, path, bearer, "").await
+}
+
+/// Calls over HTTP with a JSON body, and yields the status and the body of the answer.
+///
+/// # Errors
+/// What went wrong, and where.
+pub async fn http_call(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    bearer: Option<&str>,
+    body: &str,
+) -> Result<(u16, String), String> {
     let authorization = bearer.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}\r\n");
+    let content = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{content}{authorization}\r\n");
+    let request = head + body;
     let question = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(request.as_bytes()).await?;

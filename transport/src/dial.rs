@@ -12,8 +12,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::greet::greet_peer;
+use crate::lifetime::jitter;
+use crate::link::Link;
 use crate::peers::{Peer, Target};
-use crate::shard::{Shard, live};
+use crate::shard::{Shard, begin};
 use crate::tell::StreamHandler;
 
 /// How long one dial may take before the next.
@@ -54,23 +56,26 @@ pub(crate) async fn dial_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>)
     }
 }
 
-/// Keeps this shard's lane to a peer up for as long as it is wanted.
+/// Keeps this shard's lane to a peer up for as long as it is wanted, and puts another connection in the place
+/// of one whose certificates will end.
 async fn keep(shard: Arc<Shard>, peer: Arc<Peer>, handler: Arc<dyn StreamHandler>) {
     let lane = shard.index;
     let mut target = peer.target.subscribe();
     let mut lanes = peer.lanes_wanted.subscribe();
     let mut backoff = BACKOFF.0;
     loop {
-        let address = wanted_address(&peer, lane, &mut target, &mut lanes).await;
-        if let Some(link) = peer.lane(lane, lane) {
-            // Someone's connection serves this lane already.
-            link.closed().await;
-            continue;
-        }
-        match timeout(DIAL_TIME, greet_peer(&shard, peer.name(), lane, address)).await {
+        let address = match peer.lane(lane, lane) {
+            // A connection serves this lane already, ours or the peer's.
+            Some(link) => match to_replace(&peer, &link, lane).await {
+                Some(address) => address,
+                None => continue,
+            },
+            None => wanted_address(&peer, lane, &mut target, &mut lanes).await,
+        };
+        match timeout(DIAL_TIME, greet_peer(&shard, &peer, lane, address)).await {
             Ok(Ok(greeted)) => {
                 backoff = BACKOFF.0;
-                live(&shard, greeted, Arc::clone(&handler)).await;
+                begin(&shard, greeted, Arc::clone(&handler));
             }
             failed => {
                 let reason = match failed {
@@ -92,11 +97,34 @@ async fn keep(shard: Arc<Shard>, peer: Arc<Peer>, handler: Arc<dyn StreamHandler
     }
 }
 
-/// A number in 0..1. Not from a seed: it only spreads dials in time.
-fn jitter() -> f64 {
-    let mut byte = [0_u8; 1];
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    f64::from(byte[0]) / 256.0
+/// Waits until the link of a lane ends or should be replaced; where to dial in the latter case. A link that
+/// nobody wants and nobody uses is not replaced.
+async fn to_replace(peer: &Peer, link: &Link, lane: u16) -> Option<SocketAddr> {
+    tokio::select! {
+        _ = link.closed() => return None,
+        () = link.turned() => {}
+    }
+    if link.retired() || link.is_closed() {
+        return None;
+    }
+    let (address, wanted) = {
+        let target = peer.target.borrow();
+        let index = usize::from(lane) % target.addresses.len().max(1);
+        (target.addresses.get(index).copied(), target.wanted)
+    };
+    if link.dialled_here() && (wanted || peer.has_streams()) {
+        return Some(address.unwrap_or_else(|| link.remote()));
+    }
+    if !link.dialled_here() && wanted && address.is_some() {
+        return address;
+    }
+    if link.dialled_here() {
+        link.retire();
+    } else {
+        // Its dialler replaces it, or lets it go.
+        link.closed().await;
+    }
+    None
 }
 
 /// Waits until this shard should have a lane to the peer, and says where to.

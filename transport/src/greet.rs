@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sinew_transport_core::identity::Identity;
-use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::wire::{self, Hello, Malformed, Message, Ping};
 
 use crate::link::Link;
+use crate::peers::Peer;
 use crate::session::{alpn_of, peer_identity, refusal_of};
 use crate::shard::Shard;
 use crate::stream::{RecvStream, SendStream, StreamError};
@@ -32,7 +32,7 @@ pub(crate) type NotGreeted = (Option<Refusal>, String);
 /// The accepting side of the greeting: handshake, their Hello, ours.
 pub(crate) async fn greet_dialler(shard: &Shard, incoming: quinn::Incoming) -> Result<Greeted, NotGreeted> {
     let (estimator, transport) = shard.tap();
-    let mut config = shard.server.clone();
+    let (own, mut config) = shard.server();
     config.transport_config(transport);
     let connecting =
         incoming.accept_with(Arc::new(config)).map_err(|e| (Some(Refusal::Other), e.to_string()))?;
@@ -46,10 +46,12 @@ pub(crate) async fn greet_dialler(shard: &Shard, incoming: quinn::Incoming) -> R
     let opened = connection.accept_bi().await.map_err(|e| (Some(Refusal::Other), e.to_string()))?;
     let (mut send, mut receive) = (SendStream::new(opened.0), RecvStream::new(opened.1));
     let hello: Hello = receive.read_frame().await.map_err(|e| bad_hello(&connection, &e))?;
-    send.write_frame(&shard.hello(hello.lane), bytes::Bytes::new())
+    let known = shard.common.peers.get(&peer);
+    let vouches = known.map(|peer| peer.vouches()).unwrap_or_default();
+    send.write_frame(&shard.hello(hello.lane, vouches), bytes::Bytes::new())
         .await
         .map_err(|e| bad_hello(&connection, &e))?;
-    let link = shard.link(connection, peer, hello, None, estimator);
+    let link = shard.link(connection, peer, hello, None, estimator, &own);
     Ok(Greeted { link, send, receive })
 }
 
@@ -62,14 +64,14 @@ fn bad_hello(connection: &quinn::Connection, error: &StreamError) -> NotGreeted 
 /// client believes that it is connected before the server has looked at its certificate.
 pub(crate) async fn greet_peer(
     shard: &Shard,
-    peer: &NodeName,
+    peer: &Peer,
     lane: u16,
     address: SocketAddr,
 ) -> Result<Greeted, String> {
     let common = &shard.common;
-    let domain = common.credentials.identity().trust_domain().clone();
-    let expect = Expect::Exactly(Identity::Node(domain, peer.clone()));
-    let tls = tls::client(&common.runtime, &common.credentials, expect, ALPN_DATA, &common.refusals)
+    let own = common.keyring.current();
+    let expect = Expect::Exactly(Identity::Node(own.identity().trust_domain().clone(), peer.name().clone()));
+    let tls = tls::client(&common.runtime, &own, expect, ALPN_DATA, &common.trust, &common.refusals)
         .map_err(|e| e.to_string())?;
     let (estimator, transport) = shard.tap();
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
@@ -80,9 +82,10 @@ pub(crate) async fn greet_peer(
     let why = |error: String| connection.close_reason().map_or(error, |reason| reason.to_string());
     let opened = connection.open_bi().await.map_err(|e| why(e.to_string()))?;
     let (mut send, mut receive) = (SendStream::new(opened.0), RecvStream::new(opened.1));
-    send.write_frame(&shard.hello(lane), bytes::Bytes::new()).await.map_err(|e| why(e.to_string()))?;
+    let hello = shard.hello(lane, peer.vouches());
+    send.write_frame(&hello, bytes::Bytes::new()).await.map_err(|e| why(e.to_string()))?;
     let hello: Hello = receive.read_frame().await.map_err(|e| why(e.to_string()))?;
-    let link = shard.link(connection.clone(), peer.clone(), hello, Some(lane), estimator);
+    let link = shard.link(connection.clone(), peer.name().clone(), hello, Some(lane), estimator, &own);
     Ok(Greeted { link, send, receive })
 }
 

@@ -2,7 +2,7 @@
 //! streams that never end by accident, and links that are judged by what they answer.
 //!
 //! - [`runtime`]: the seam to the world; [`os`] is the real one.
-//! - [`tls`], [`verify`]: who we are, and who is let in.
+//! - [`tls`], [`keyring`], [`verify`], [`validity`]: who we are, who is let in, and for how long.
 //! - [`session`]: framed sessions between a node and a controller.
 //! - [`shard`], [`link`], [`peers`]: the data plane: one socket, one connection, who is reached how.
 //! - [`stream`]: the two halves of a stream. [`tell`]: who serves them, and what peers tell each other beside.
@@ -13,6 +13,8 @@ pub mod clock;
 mod dial;
 mod greet;
 pub mod http;
+pub mod keyring;
+mod lifetime;
 pub mod link;
 mod monitor;
 pub mod os;
@@ -26,9 +28,11 @@ pub mod stream;
 mod tap;
 pub mod tell;
 pub mod tls;
+pub mod validity;
 pub mod verify;
 
 pub use clock::Clock;
+pub use keyring::Keyring;
 pub use link::{Link, Stream};
 pub use os::OsRuntime;
 pub use peers::{Peers, Reach, Target};
@@ -39,3 +43,4 @@ pub use shard::{Common, Shard};
 pub use stream::{RecvStream, SendStream, StreamError};
 pub use tell::{StreamHandler, Teller};
 pub use tls::{Credentials, provider};
+pub use validity::Trust;

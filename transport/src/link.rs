@@ -16,8 +16,10 @@ use sinew_transport_core::wire::Hello;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::lifetime::{Age, Fingerprint, Lifetime};
 use crate::quic::{STREAMS_AT_FIRST, STREAMS_MAX};
 use crate::stream::{RecvStream, SendStream, StreamError};
+use crate::validity::Trust;
 
 /// How long after its last use a peer is kept warm.
 const WARM_FOR_US: u64 = 10_000_000;
@@ -36,6 +38,7 @@ pub(crate) struct Birth {
     pub(crate) estimator: Arc<LinkEstimator>,
     pub(crate) clock: Clock,
     pub(crate) wake: Arc<Notify>,
+    pub(crate) lifetime: Lifetime,
 }
 
 /// One connection to a peer that is up.
@@ -61,6 +64,7 @@ pub struct Link {
     allowed: AtomicU32,
     incoming: AtomicU32,
     retired: AtomicBool,
+    lifetime: Lifetime,
     verdict: AtomicU8,
     /// Since when it is suspect; 0 when it is not.
     suspected_us: AtomicU64,
@@ -90,6 +94,7 @@ impl Link {
             allowed: AtomicU32::new(STREAMS_AT_FIRST),
             incoming: AtomicU32::new(0),
             retired: AtomicBool::new(false),
+            lifetime: birth.lifetime,
             verdict: AtomicU8::new(Verdict::Alive as u8),
             suspected_us: AtomicU64::new(0),
             verdicts: watch::Sender::new(Verdict::Alive),
@@ -261,6 +266,50 @@ impl Link {
     /// Takes no new streams from here on: another connection with this peer took over.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Relaxed);
+        self.lifetime.was_replaced();
+    }
+
+    /// The end of the certificates that vouch for the connection, seconds since 1970.
+    #[must_use]
+    pub fn vouched_until(&self) -> u64 {
+        self.lifetime.until()
+    }
+
+    /// Whether another connection should take over.
+    pub(crate) fn is_due(&self) -> bool {
+        self.lifetime.is_due()
+    }
+
+    /// Waits until another connection should take over, or did.
+    pub(crate) async fn turned(&self) {
+        self.lifetime.turned().await;
+    }
+
+    /// Compares the end of its certificates with the clock.
+    pub(crate) fn age(&self, now: Duration, trust: &Trust) -> Age {
+        self.lifetime.look(now, trust)
+    }
+
+    /// What names the connection to its other end.
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        self.lifetime.fingerprint
+    }
+
+    /// Lets an older connection live on if both ends know it by this one's greeting.
+    pub(crate) fn vouch_for(&self, older: &Self) {
+        if older.fingerprint().is_some_and(|fingerprint| fingerprint.is_in(&self.hello)) {
+            older.lifetime.vouch(self.vouched_until());
+        }
+    }
+
+    /// A number that tells this connection from any other of its shard, for the log.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.connection.stable_id()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.connection.close_reason().is_some()
     }
 
     pub(crate) fn retired(&self) -> bool {

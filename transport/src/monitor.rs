@@ -13,8 +13,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::lifetime::Age;
 use crate::link::Link;
 use crate::peers::{Peer, Peers};
+use crate::runtime::Runtime;
+use crate::validity::Trust;
 
 /// Between two looks while something waits for an answer: finer than the least time to *suspect*.
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,6 +31,8 @@ pub(crate) struct Monitor {
     pub(crate) peers: Arc<Peers>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) dead_after: Duration,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) trust: Arc<Trust>,
     /// False in a control experiment: nobody is ever suspect.
     pub(crate) suspicion: bool,
 }
@@ -47,13 +52,26 @@ impl Monitor {
     /// Looks at every link of this shard; true when one of them waits for an answer or has streams.
     fn look_at_all(&self, on_time: bool) -> bool {
         let mut busy = false;
+        let now = self.runtime.wall_now();
         for peer in self.peers.all() {
             for link in peer.links().iter().filter(|link| link.shard() == self.shard) {
                 self.look_at(&peer, link, on_time);
+                self.look_at_age(link, now);
                 busy |= link.waiting() || link.streams() > 0;
             }
         }
         busy
+    }
+
+    /// No connection is older than its certificates: what is left of it is given up.
+    fn look_at_age(&self, link: &Link, now: Duration) {
+        if link.age(now, &self.trust) == Age::Over && !link.is_closed() {
+            let streams = link.streams();
+            if streams > 0 {
+                tracing::warn!(peer = %link.peer(), lane = link.lane(), streams, "a certificate ended, and no newer connection vouches for this one: giving up its streams");
+            }
+            link.close("a certificate ended");
+        }
     }
 
     fn look_at(&self, peer: &Peer, link: &Link, on_time: bool) {

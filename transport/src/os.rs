@@ -64,6 +64,10 @@ impl Runtime for OsRuntime {
         })
     }
 
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host(name).await?.collect()) })
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the seam: the one place that asks for wall time")]
     fn wall_now(&self) -> Duration {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()

@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use sinew_transport_core::ids::{NodeName, Revision};
 use sinew_transport_core::link::Verdict;
+use sinew_transport_core::wire::Ext;
 use tokio::sync::watch;
 
+use crate::lifetime::{Fingerprint, VOUCHES_MAX};
 use crate::link::Link;
 
 /// Where a peer is, and whether we want a connection with it.
@@ -179,9 +181,14 @@ impl Peer {
         });
         for old in links.iter().filter(|old| old.lane() == link.lane() && !old.retired()) {
             // The dialler with the lower name wins; of two dialled by the same end, the newer.
-            let new_wins =
-                old.dialled_here() == link.dialled_here() || link.dialled_here() == (me < &self.name);
+            // One that should be replaced is replaced, whoever does so.
+            let new_wins = old.dialled_here() == link.dialled_here()
+                || link.dialled_here() == (me < &self.name)
+                || old.is_due();
             if new_wins { old.retire() } else { link.retire() }
+        }
+        for old in &links {
+            link.vouch_for(old);
         }
         links.push(Arc::clone(link));
         self.links.store(Arc::new(links));
@@ -197,7 +204,22 @@ impl Peer {
 
     /// The own lane of a shard, while it is up.
     pub(crate) fn lane(&self, lane: u16, shard: u16) -> Option<Arc<Link>> {
-        self.links.load().iter().find(|l| l.lane() == lane && l.shard() == shard && !l.retired()).cloned()
+        let serves =
+            |l: &&Arc<Link>| l.lane() == lane && l.shard() == shard && !l.retired() && !l.is_closed();
+        self.links.load().iter().find(serves).cloned()
+    }
+
+    /// Whether any stream is in progress with it.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.links.load().iter().any(|link| link.streams() > 0)
+    }
+
+    /// What a greeting says to vouch for the connections that exist: those that end first, first.
+    pub(crate) fn vouches(&self) -> Ext {
+        let mut links = self.links.load().as_ref().clone();
+        links.sort_by_key(|link| link.vouched_until());
+        let named = links.iter().filter_map(|link| link.fingerprint());
+        named.take(VOUCHES_MAX).map(Fingerprint::to_ext).collect()
     }
 }
 

@@ -36,6 +36,16 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     /// Connects to a local service.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn AppStream>>>;
 
+    /// Turns `host:port` into addresses. A world without names knows only those that are addresses already.
+    ///
+    /// # Errors
+    /// The resolver's.
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        let parsed = name.parse().map(|address| vec![address]);
+        let no_address = |_| io::Error::new(io::ErrorKind::InvalidInput, "it is no IP address with a port");
+        Box::pin(std::future::ready(parsed.map_err(no_address)))
+    }
+
     /// Wall time since 1970-01-01 UTC.
     fn wall_now(&self) -> Duration;
 

@@ -18,13 +18,14 @@ use sinew_transport_core::wire::{self, Head, Malformed, Message};
 use tokio::time::timeout;
 
 pub use listener::{Arrival, SessionListener};
-pub(crate) use listener::{alpn_of, peer_identity, refusal_of};
+pub(crate) use listener::{alpn_of, peer_identity, peer_validity, refusal_of};
 
 use crate::quic::{self, ResetKeys};
 use crate::runtime::Runtime;
 use crate::socket::MeshSocket;
 use crate::stream::{RecvStream, SendStream, StreamError};
 use crate::tls::{self, ALPN_CONTROL, Credentials, CredentialsError, SERVER_NAME};
+use crate::validity::Trust;
 use crate::verify::{Expect, Refusals};
 
 /// How long a handshake and the opening of the stream may take.
@@ -213,6 +214,8 @@ pub struct Session {
     pub sender: FrameSender,
     /// From the other end.
     pub receiver: FrameReceiver,
+    /// The end of the other end's certificate, seconds since 1970; none when it showed none, to join.
+    pub peer_expiry: Option<u64>,
     connection: quinn::Connection,
     /// A dialler's socket lives as long as its session.
     endpoint: Option<Endpoint>,
@@ -249,7 +252,9 @@ pub async fn dial_control(
     refusals: &Arc<Refusals>,
 ) -> Result<Session, DialError> {
     let expect = Expect::AnyController(credentials.identity().trust_domain().clone());
-    let tls = tls::client(runtime, credentials, expect, ALPN_CONTROL, refusals).map_err(BindError::from)?;
+    let trust = Arc::new(Trust::strict());
+    let tls =
+        tls::client(runtime, credentials, expect, ALPN_CONTROL, &trust, refusals).map_err(BindError::from)?;
     dial(runtime, address, quinn::ClientConfig::new(Arc::new(tls))).await
 }
 
@@ -293,6 +298,7 @@ async fn dial(
         remote: address,
         sender: FrameSender(SendStream::new(send)),
         receiver: FrameReceiver(RecvStream::new(receive)),
+        peer_expiry: peer_validity(&connection).map(|validity| validity.until),
         connection,
         endpoint: Some(endpoint),
     })

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use quinn::Endpoint;
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::link::LinkEstimator;
-use sinew_transport_core::wire::{Hello, Ping};
+use sinew_transport_core::wire::{Ext, Hello, Ping};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,8 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::dial::dial_all;
 use crate::greet::{Greeted, greet_dialler, read_tells};
+use crate::keyring::{Keyring, Serving};
+use crate::lifetime::{Fingerprint, Lifetime};
 use crate::link::{Birth, Link};
 use crate::monitor::Monitor;
 use crate::peers::{Peer, Peers};
@@ -32,7 +34,8 @@ use crate::session::{self, BindError};
 use crate::stream::{SendStream, StreamError};
 use crate::tap::TapFactory;
 use crate::tell::{StreamHandler, Teller};
-use crate::tls::{self, ALPN_DATA, Credentials};
+use crate::tls::{self, ALPN_DATA, Credentials, CredentialsError};
+use crate::validity::Trust;
 use crate::verify::{Expect, Refusal, Refusals};
 
 /// Handshakes of others in progress at once.
@@ -52,7 +55,9 @@ pub struct Common {
     /// The world.
     pub runtime: Arc<dyn Runtime>,
     /// Who we are.
-    pub credentials: Credentials,
+    pub keyring: Arc<Keyring>,
+    /// Whether certificates count after their end.
+    pub trust: Arc<Trust>,
     /// Secrets that survive a restart.
     pub keys: ResetKeys,
     /// The other nodes.
@@ -74,7 +79,7 @@ pub struct Shard {
     clock: Clock,
     pub(crate) endpoint: Endpoint,
     wake: Arc<Notify>,
-    pub(crate) server: quinn::ServerConfig,
+    server: Serving<quinn::ServerConfig>,
     pub(crate) tracker: TaskTracker,
     /// Takes nothing new.
     stop: CancellationToken,
@@ -99,12 +104,9 @@ impl Shard {
         common: Common,
         stop: CancellationToken,
     ) -> Result<Self, BindError> {
-        let expect = Expect::AnyNode(common.credentials.identity().trust_domain().clone());
-        let tls =
-            tls::server(&common.runtime, &common.credentials, expect, false, &[ALPN_DATA], &common.refusals)?;
-        let mut server = quinn::ServerConfig::new(Arc::new(tls), common.keys.token_key());
-        server.migration(false).time_source(Arc::new(tls::WallTime(Arc::clone(&common.runtime))));
-        let endpoint = session::bind(&common.runtime, address, &common.keys, Some(server.clone()))?;
+        let server = Serving::new(common.keyring.current(), |own| server(&common, own))?;
+        let (_, config) = server.with(common.keyring.current(), |own| self::server(&common, own));
+        let endpoint = session::bind(&common.runtime, address, &common.keys, Some(config))?;
         Ok(Self {
             index,
             common,
@@ -134,6 +136,8 @@ impl Shard {
             peers: Arc::clone(&shard.common.peers),
             wake: Arc::clone(&shard.wake),
             dead_after: shard.common.dead_after,
+            runtime: Arc::clone(&shard.common.runtime),
+            trust: Arc::clone(&shard.common.trust),
             suspicion: shard.common.suspicion,
         };
         shard.tracker.spawn(monitor.run(shard.closing.clone()));
@@ -166,7 +170,12 @@ impl Shard {
         sleep(FLUSH_TIME).await;
     }
 
-    pub(crate) fn hello(&self, lane: u16) -> Hello {
+    /// What a connection that is accepted now shows, and the settings for it.
+    pub(crate) fn server(&self) -> (Arc<Credentials>, quinn::ServerConfig) {
+        self.server.with(self.common.keyring.current(), |own| server(&self.common, own))
+    }
+
+    pub(crate) fn hello(&self, lane: u16, vouches: Ext) -> Hello {
         Hello {
             version: env!("CARGO_PKG_VERSION").into(),
             build: String::new(),
@@ -174,7 +183,7 @@ impl Shard {
             lane,
             capabilities: vec![],
             revision: self.common.peers.revision(),
-            ext: vec![],
+            ext: vouches,
         }
     }
 
@@ -191,7 +200,12 @@ impl Shard {
         hello: Hello,
         dialled: Option<u16>,
         estimator: Arc<LinkEstimator>,
+        own: &Credentials,
     ) -> Arc<Link> {
+        let now = self.common.runtime.wall_now();
+        let until = session::peer_validity(&connection).map_or(0, |theirs| theirs.until).min(own.expiry());
+        let fingerprint = Fingerprint::of(&connection);
+        let lifetime = Lifetime::new(now, until, &self.common.trust, dialled.is_some(), fingerprint);
         let birth = Birth {
             peer,
             lane: dialled.unwrap_or(hello.lane),
@@ -201,9 +215,20 @@ impl Shard {
             estimator,
             clock: self.clock,
             wake: Arc::clone(&self.wake),
+            lifetime,
         };
         Arc::new(Link::new(connection, birth))
     }
+}
+
+/// The settings of accepted connections that show these credentials.
+fn server(common: &Common, own: &Credentials) -> Result<quinn::ServerConfig, CredentialsError> {
+    let expect = Expect::AnyNode(own.identity().trust_domain().clone());
+    let tls =
+        tls::server(&common.runtime, own, expect, false, &[ALPN_DATA], &common.trust, &common.refusals)?;
+    let mut server = quinn::ServerConfig::new(Arc::new(tls), common.keys.token_key());
+    server.migration(false).time_source(Arc::new(tls::WallTime(Arc::clone(&common.runtime))));
+    Ok(server)
 }
 
 async fn accept_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>) {
@@ -220,7 +245,7 @@ async fn accept_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>) {
             let greeted = timeout(GREETING_TIME, greet_dialler(&shard, incoming)).await;
             drop(permit);
             match greeted {
-                Ok(Ok(greeted)) => live(&shard, greeted, handler).await,
+                Ok(Ok(greeted)) => begin(&shard, greeted, handler),
                 Ok(Err((refusal, reason))) => refused(&shard, refusal, remote, &reason),
                 Err(_) => refused(&shard, Some(Refusal::Timeout), remote, "too slow"),
             }
@@ -238,12 +263,19 @@ fn refused(shard: &Shard, refusal: Option<Refusal>, remote: SocketAddr, reason: 
     }
 }
 
-/// A connection from its greeting to its end.
-pub(crate) async fn live(shard: &Arc<Shard>, greeted: Greeted, handler: Arc<dyn StreamHandler>) {
-    let Greeted { link, mut send, mut receive } = greeted;
-    let peer = shard.common.peers.add(&link);
+/// A greeted connection comes into use at once, and lives in a task of its own.
+pub(crate) fn begin(shard: &Arc<Shard>, greeted: Greeted, handler: Arc<dyn StreamHandler>) {
+    let peer = shard.common.peers.add(&greeted.link);
     shard.wake.notify_one();
-    tracing::info!(peer = %link.peer(), lane = link.lane(), remote = %link.remote(), dialled = link.dialled_here(), "link up");
+    let (link, until) = (&greeted.link, greeted.link.vouched_until());
+    tracing::info!(peer = %link.peer(), lane = link.lane(), connection = link.number(), remote = %link.remote(), dialled = link.dialled_here(), until, "link up");
+    let shard = Arc::clone(shard);
+    shard.tracker.clone().spawn(async move { live(&shard, &peer, greeted, handler).await });
+}
+
+/// A connection from its greeting to its end.
+async fn live(shard: &Arc<Shard>, peer: &Peer, greeted: Greeted, handler: Arc<dyn StreamHandler>) {
+    let Greeted { link, mut send, mut receive } = greeted;
     let accepting = async {
         while let Ok(stream) = link.accept().await {
             shard.tracker.spawn(handler.handle(stream));
@@ -257,9 +289,9 @@ pub(crate) async fn live(shard: &Arc<Shard>, greeted: Greeted, handler: Arc<dyn 
         () = shard.closing.cancelled() => {}
     }
     link.close("done");
-    shard.common.peers.remove(&link, &peer);
+    shard.common.peers.remove(&link, peer);
     let reason = link.closed().await;
-    tracing::info!(peer = %link.peer(), lane = link.lane(), reason, "link down");
+    tracing::info!(peer = %link.peer(), lane = link.lane(), connection = link.number(), reason, "link down");
 }
 
 /// Says what is to be said on the first stream of a link, for as long as it can be: tells, and keep-alives.
@@ -286,11 +318,14 @@ fn unreadable(shard: &Shard, link: &Link, error: &StreamError) {
 
 /// Ends when a retired link has nothing left to do.
 async fn retire(link: &Link) {
+    let mut idle = false;
     loop {
         sleep(RETIRED_FOR).await;
         // Only the dialler closes, so that both ends need not agree on the moment.
-        if link.retired() && link.dialled_here() && link.streams() == 0 {
+        let still_idle = link.retired() && link.dialled_here() && link.streams() == 0;
+        if idle && still_idle {
             return;
         }
+        idle = still_idle;
     }
 }

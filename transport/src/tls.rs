@@ -16,7 +16,8 @@ use sinew_transport_core::identity::Identity;
 use sinew_transport_core::ids::TrustDomain;
 
 use crate::runtime::Runtime;
-use crate::verify::{Expect, PinVerifier, Refusals, Verifier, expiry_of, identity_of};
+use crate::validity::{Trust, Validity};
+use crate::verify::{Expect, PinVerifier, Refusals, Verifier, identity_of};
 
 /// Node to node; the number is the protocol's major version.
 pub const ALPN_DATA: &[u8] = b"sinew/1";
@@ -36,14 +37,14 @@ pub struct Credentials {
     key: Arc<PrivateKeyDer<'static>>,
     root: CertificateDer<'static>,
     identity: Identity,
-    expiry: u64,
+    validity: Validity,
 }
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials")
             .field("identity", &self.identity)
-            .field("expiry", &self.expiry)
+            .field("validity", &self.validity)
             .finish_non_exhaustive()
     }
 }
@@ -76,8 +77,8 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         let leaf = chain.first().ok_or(CredentialsError::Empty)?;
         let identity = identity_of(leaf).map_err(|_| CredentialsError::NoIdentity)?;
-        let expiry = expiry_of(leaf).ok_or(CredentialsError::NoIdentity)?;
-        Ok(Self { chain: chain.into(), key: Arc::new(key), root, identity, expiry })
+        let validity = Validity::of(leaf).ok_or(CredentialsError::NoIdentity)?;
+        Ok(Self { chain: chain.into(), key: Arc::new(key), root, identity, validity })
     }
 
     /// Whom the certificate vouches for.
@@ -89,7 +90,23 @@ impl Credentials {
     /// The end of the certificate's time, seconds since 1970.
     #[must_use]
     pub fn expiry(&self) -> u64 {
-        self.expiry
+        self.validity.until
+    }
+
+    /// The certificate's time.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Proves that key, certificate and root belong together, before anything is exchanged for them.
+    ///
+    /// # Errors
+    /// [`CredentialsError`] when a handshake with them could only fail.
+    pub fn check(&self, runtime: &Arc<dyn Runtime>) -> Result<(), CredentialsError> {
+        let expect = Expect::AnyController(self.identity.trust_domain().clone());
+        let (trust, refusals) = (Arc::new(Trust::strict()), Arc::default());
+        client(runtime, self, expect, ALPN_CONTROL, &trust, &refusals).map(drop)
     }
 
     /// The root certificate.
@@ -136,11 +153,13 @@ pub(crate) fn server(
     expect: Expect,
     optional: bool,
     alpn: &[&[u8]],
+    trust: &Arc<Trust>,
     refusals: &Arc<Refusals>,
 ) -> Result<QuicServerConfig, CredentialsError> {
     let provider = provider();
+    let (trust, refusals) = (Arc::clone(trust), Arc::clone(refusals));
     let verifier =
-        Verifier::new(&credentials.root, expect, optional, Arc::clone(&provider), Arc::clone(refusals))?;
+        Verifier::new(&credentials.root, expect, optional, Arc::clone(&provider), trust, refusals)?;
     // The root goes along: a joiner finds the certificate that its token pins.
     let mut chain = credentials.chain.to_vec();
     if optional && !chain.contains(&credentials.root) {
@@ -164,11 +183,12 @@ pub(crate) fn client(
     credentials: &Credentials,
     expect: Expect,
     alpn: &[u8],
+    trust: &Arc<Trust>,
     refusals: &Arc<Refusals>,
 ) -> Result<QuicClientConfig, CredentialsError> {
     let provider = provider();
-    let verifier =
-        Verifier::new(&credentials.root, expect, false, Arc::clone(&provider), Arc::clone(refusals))?;
+    let (trust, refusals) = (Arc::clone(trust), Arc::clone(refusals));
+    let verifier = Verifier::new(&credentials.root, expect, false, Arc::clone(&provider), trust, refusals)?;
     let mut config =
         rustls::ClientConfig::builder_with_details(provider, Arc::new(WallTime(Arc::clone(runtime))))
             .with_protocol_versions(&[&rustls::version::TLS13])?

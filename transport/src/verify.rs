@@ -1,7 +1,8 @@
 //! Who is let in: one verifier for both directions, on top of the chain checks of webpki.
 //!
 //! A certificate must chain to the mesh's one root, be in its time, and carry exactly one URI, which
-//! must be the identity that is [expected](Expect). What it vouches for is the machine; which services
+//! must be the identity that is [expected](Expect). After its end it counts only by the grace that
+//! [`Trust`] gives. What it vouches for is the machine; which services
 //! that machine may host or speak for is the controller's word. Every refusal has a reason, counted in
 //! [`Refusals`]; the other side learns only TLS's alert.
 
@@ -17,6 +18,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, PeerMis
 use sinew_transport_core::identity::Identity;
 use sinew_transport_core::ids::TrustDomain;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::validity::{Standing, Trust, Validity};
 
 /// Whom one end of a connection accepts at the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +134,7 @@ pub(crate) struct Verifier {
     /// Whether a client may show no certificate at all: joining, and nothing else.
     optional: bool,
     provider: Arc<CryptoProvider>,
+    trust: Arc<Trust>,
     refusals: Arc<Refusals>,
 }
 
@@ -140,12 +144,13 @@ impl Verifier {
         expect: Expect,
         optional: bool,
         provider: Arc<CryptoProvider>,
+        trust: Arc<Trust>,
         refusals: Arc<Refusals>,
     ) -> Result<Self, rustls::Error> {
         let anchor = webpki::anchor_from_trusted_cert(root)
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?
             .to_owned();
-        Ok(Self { anchor, expect, optional, provider, refusals })
+        Ok(Self { anchor, expect, optional, provider, trust, refusals })
     }
 
     fn check(
@@ -156,7 +161,8 @@ impl Verifier {
         usage: webpki::KeyUsage,
     ) -> Result<(), rustls::Error> {
         let algorithms = self.provider.signature_verification_algorithms.all;
-        let checked = check_chain(leaf, chain, &self.anchor, now, usage, algorithms)
+        let (counts_at, graced) = self.moment(leaf, now);
+        let checked = check_chain(leaf, chain, &self.anchor, counts_at, usage, algorithms)
             .and_then(|()| identity_of(leaf))
             .and_then(|identity| self.expect.accepts(&identity).map_err(|refusal| (refusal, Some(identity))));
         checked.map_err(|(refusal, identity)| {
@@ -164,7 +170,24 @@ impl Verifier {
             let shown = identity.map(|i| i.to_string()).unwrap_or_default();
             tracing::warn!(reason = refusal.name(), shown, expected = ?self.expect, "certificate refused");
             to_alert(refusal)
-        })
+        })?;
+        if graced {
+            self.trust.count_graced();
+            let shown = identity_of(leaf).map(|i| i.to_string()).unwrap_or_default();
+            tracing::warn!(shown, "certificate accepted after its end: expiry_grace");
+        }
+        Ok(())
+    }
+
+    /// The moment at which a certificate is checked, and whether that is by grace: then it is its last.
+    fn moment(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> (UnixTime, bool) {
+        let Some(validity) = Validity::of(leaf) else { return (now, false) };
+        match validity.standing(now.as_secs(), self.trust.grace_s(validity.until)) {
+            Standing::Graced => {
+                (UnixTime::since_unix_epoch(std::time::Duration::from_secs(validity.until)), true)
+            }
+            _ => (now, false),
+        }
     }
 }
 
@@ -220,12 +243,6 @@ pub(crate) fn identity_of(leaf: &CertificateDer<'_>) -> Result<Identity, Refused
     });
     let (Some(uri), None) = (uris.next(), uris.next()) else { return Err(none()) };
     Identity::parse(uri).map_err(|_| none())
-}
-
-/// The end of a certificate's time, seconds since 1970.
-pub(crate) fn expiry_of(leaf: &CertificateDer<'_>) -> Option<u64> {
-    let (_, cert) = X509Certificate::from_der(leaf).ok()?;
-    u64::try_from(cert.validity().not_after.timestamp()).ok()
 }
 
 /// TLS 1.2 is not spoken: quinn refuses to.
@@ -332,7 +349,8 @@ impl ServerCertVerifier for PinVerifier {
         };
         let root = root.clone().into_owned();
         let expect = Expect::AnyController(self.trust_domain.clone());
-        Verifier::new(&root, expect, false, Arc::clone(&self.provider), Arc::clone(&self.refusals))?
+        let trust = Arc::new(Trust::strict());
+        Verifier::new(&root, expect, false, Arc::clone(&self.provider), trust, Arc::clone(&self.refusals))?
             .verify_server_cert(leaf, chain, name, ocsp, now)
     }
 

@@ -126,9 +126,13 @@ control!(Reject, 36);
 pub struct Report {
     /// The end of this node's certificate, seconds since 1970.
     pub certificate_expiry: u64,
+    /// The certificate's issue, seconds since 1970.
+    pub certificate_issued: u64,
+    /// The node's clock when it sent this, milliseconds since 1970.
+    pub clock_ms: u64,
     /// Every peer in the snapshot.
     pub links: Vec<LinkReport>,
-    /// Every endpoint of which there is news since the last report.
+    /// Every endpoint in use: with connections in progress, or turns or ends since the last report.
     pub endpoints: Vec<EndpointReport>,
     /// Room to grow.
     pub ext: Ext,
@@ -144,7 +148,7 @@ pub struct LinkReport {
     pub state: LinkState,
     /// Smoothed round trip in microseconds, 0 when unknown.
     pub rtt_us: u64,
-    /// Packets lost of a million sent since the last report.
+    /// Packets lost of a million, among those sent since the last report and at least the last hundred.
     pub loss_ppm: u32,
 }
 
@@ -155,8 +159,10 @@ pub struct EndpointReport {
     pub service: ServiceName,
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// The latency of its turns as the balancer has it, in microseconds; 0 when none was measured.
+    /// The mean of its turns since the last report, in microseconds, the link included.
     pub latency_us: u64,
+    /// How many turns that is the mean of; 0: none was measured.
+    pub turns: u32,
     /// Connections in progress.
     pub in_flight: u32,
     /// Connections that ended well.
@@ -224,4 +230,6 @@ pub enum FarewellReason {
     Invalid,
     /// The controller stops; come back with back-off.
     Stopping,
+    /// The node's certificate ended: come back to renew it, and for nothing else, before anything else.
+    CertificateExpired,
 }

@@ -9,6 +9,7 @@
 //! - [`apply`]: what the API takes and answers around resources.
 //! - [`document`]: the reader of every TOML file that people write.
 //! - [`resource`]: what an operator declares, and the difference between two states of it.
+//! - [`weights`]: how much each endpoint should get of each caller's traffic, and why.
 //! - [`secret`]: a text that never shows itself; [`sockets`]: which addresses exclude each other.
 //!
 //! Pure: no socket, no clock. Messages are frames ([`sinew_transport_core::wire`]); kinds 32 to 63 are
@@ -26,6 +27,7 @@ pub mod secret;
 pub mod snapshot;
 pub mod sockets;
 pub mod status;
+pub mod weights;
 
 pub use delta::Delta;
 pub use secret::Secret;

@@ -1,8 +1,9 @@
 //! What the controller's HTTP API shows and takes: versioned JSON, promised to scripts.
 //!
-//! `GET /v1/status` answers [`Status`]; `POST /v1/tokens` takes [`NewToken`] and answers [`CreatedToken`].
+//! `GET /v1/status` answers [`Status`]; `GET /v1/weights/{service}` answers
+//! [`ServiceWeights`](crate::weights::ServiceWeights); `POST /v1/tokens` takes [`NewToken`] and answers [`CreatedToken`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName, TrustDomain, Zone};
@@ -52,6 +53,17 @@ pub struct NodeStatus {
     pub granted: Vec<ServiceName>,
     /// The end of its certificate, seconds since 1970.
     pub certificate_expiry: u64,
+    /// Its issue, seconds since 1970; none before the node's first report.
+    #[serde(default)]
+    pub certificate_issued: Option<u64>,
+    /// How far its clock is ahead of the controller's, in milliseconds, the way of its report included; none
+    /// before its first report.
+    #[serde(default)]
+    pub clock_skew_ms: Option<i64>,
+    /// From where another process with the same identity came back after this one had taken over from it: a
+    /// copied state directory.
+    #[serde(default)]
+    pub copy_at: Option<IpAddr>,
     /// The revision it acknowledged last.
     pub acknowledged: Revision,
     /// The revision it refused last, and why, unless it acknowledged a later one.

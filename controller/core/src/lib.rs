@@ -6,6 +6,7 @@
 //! - [`registration`]: what a node declares, checked once at the edge, all mistakes at once.
 //! - [`resources`]: what an operator declares, read and checked whole.
 //! - [`tokens`]: the one-use rights to join.
+//! - [`weights`]: how much of each caller's traffic each endpoint should get.
 //!
 //! A registration's way: `Register` (wire) → [`registration::Registration`] (right by construction) →
 //! [`mesh::Mesh`] (one revision more, and a mark on every node that it concerns) → each session asks
@@ -20,8 +21,10 @@ pub mod mesh;
 pub mod registration;
 pub mod resources;
 pub mod tokens;
+pub mod weights;
 
 pub use declared::Declared;
 pub use mesh::{Answerer, Mesh, Push, SessionEnd, SessionId, Turn};
 pub use registration::{Mistake, Registration};
 pub use tokens::{Grant, Outcome, SecretHash, Tokens};
+pub use weights::Weights;

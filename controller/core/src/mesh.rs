@@ -10,9 +10,9 @@
 //! session is closed its endpoints go at once. When it is lost they stay for [`FORGET_AFTER`], because
 //! agents find dead peers by themselves and a short loss of the session must not disturb traffic.
 //!
-//! **Settling:** after a restart the state is empty while the mesh is not. Until every granted node is
-//! back, or [`SETTLE`] after the first one, nobody is told to push: no node gets a snapshot that forgets
-//! the others. Meanwhile they go on with the one that they have.
+//! **After a restart** the mesh is what it was: whoever keeps it saves every registration
+//! ([`Mesh::take_unsaved`]) and brings them back ([`Mesh::restore`]) as sessions that were lost at that moment. So
+//! no node gets a snapshot that forgets the others, and nobody waits.
 //!
 //! Whoever holds a `Mesh` calls [`Mesh::handle_timeout`] at [`Mesh::poll_timeout`].
 
@@ -20,24 +20,29 @@ mod change;
 mod declare;
 mod index;
 mod node;
+mod restore;
 mod rollout;
+mod runs;
 mod serving;
 mod status;
 mod view;
+mod weigh;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sinew_api::control::{Register, Report};
+use sinew_api::control::Register;
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use crate::declared::Declared;
 use crate::registration::{Mistake, Registration};
+use crate::weights::Weights;
 use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
+use runs::Runs;
 
 pub use rollout::{Push, Turn};
 pub use status::Answerer;
@@ -45,11 +50,6 @@ pub use status::Answerer;
 /// How long the endpoints of a lost session stay. Longer than a controller's restart or a node's
 /// back-off, shorter than anyone waits before asking why a dead node is still listed.
 pub const FORGET_AFTER: Duration = Duration::from_secs(30);
-
-/// How long a restarted controller waits for its nodes, from the first one on, before it pushes. A
-/// controller that was killed is noticed by silence, by each node at its own moment: these are up to a
-/// keep-alive (3 s) apart, and dialling takes its time, too.
-pub const SETTLE: Duration = Duration::from_secs(5);
 
 /// The most nodes that may join one mesh: what snapshots of 8 MiB and pushes in a second are good for.
 pub const MAX_NODES: usize = 10_000;
@@ -62,24 +62,17 @@ pub struct Mesh {
     grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     nodes: BTreeMap<NodeName, Node>,
     index: Index,
-    settling: Settling,
+    weights: Weights,
+    /// When weights are made next.
+    weigh_at: Duration,
     sessions: u64,
+    /// Nodes whose registration was changed since it was last asked for.
+    unsaved: BTreeSet<NodeName>,
     declared: Declared,
     /// Nodes for which something was declared that were not registered then, until they are.
     awaited: BTreeMap<NodeName, Revision>,
     /// A declaration on its way to the disk.
     holding: Option<Holding>,
-}
-
-/// How far the mesh has come back after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settling {
-    /// Nobody is back yet.
-    Waiting,
-    /// Somebody is back; the others get until then.
-    Until(Duration),
-    /// As well as it will.
-    Done,
 }
 
 /// One control session, among all that there ever were.
@@ -102,29 +95,31 @@ pub struct Registered {
     pub session: SessionId,
     /// The session that this one takes over from.
     pub supersedes: Option<SessionId>,
+    /// Whether that session was another run of the program.
+    pub another_run: bool,
     /// What the node is granted.
     pub granted: Vec<ServiceName>,
 }
 
 impl Mesh {
     /// A mesh in which nobody is here yet. `revision` is the last that was ever handed out, `grants` what
-    /// earlier runs granted: if there are any, the mesh must settle first.
+    /// earlier runs granted.
     #[must_use]
     pub fn new(
         default: DefaultPolicy,
         revision: Revision,
         grants: BTreeMap<NodeName, BTreeSet<ServiceName>>,
     ) -> Self {
-        let settling = if grants.is_empty() { Settling::Done } else { Settling::Waiting };
-        let (nodes, index) = (BTreeMap::new(), Index::default());
         Self {
             default,
             revision,
             grants,
-            nodes,
-            index,
-            settling,
+            nodes: BTreeMap::new(),
+            index: Index::default(),
+            weights: Weights::default(),
+            weigh_at: Duration::ZERO,
             sessions: 0,
+            unsaved: BTreeSet::new(),
             declared: Declared::default(),
             awaited: BTreeMap::new(),
             holding: None,
@@ -141,12 +136,6 @@ impl Mesh {
     #[must_use]
     pub fn node_count(&self) -> usize {
         self.nodes.len()
-    }
-
-    /// Whether snapshots are pushed: always, but for the first moments after a restart.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.settling == Settling::Done
     }
 
     /// What every node is granted by its token, for whoever keeps it.
@@ -181,12 +170,12 @@ impl Mesh {
     /// Every mistake in it.
     pub fn register(
         &mut self,
-        now: Duration,
         name: &NodeName,
         register: Register,
         session_ip: IpAddr,
     ) -> Result<Registered, Vec<Mistake>> {
         let granted = self.grants_of(name).cloned().unwrap_or_default();
+        let runs = self.runs_after(name, register.boot, session_ip)?;
         let (version, certificate_expiry) = (register.version.clone(), register.certificate_expiry);
         let have = register.have;
         let registration = Registration::check(register, name, &granted, session_ip)?;
@@ -194,22 +183,25 @@ impl Mesh {
 
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        let supersedes =
-            self.insert(name, Node::new(session, registration, version, certificate_expiry), have);
+        let here = self.nodes.get(name).filter(|node| node.session().is_some());
+        let another_run = here.is_some_and(|node| node.runs.current() != runs.current());
+        let new = Node::new(session, registration, version, certificate_expiry, runs);
+        let supersedes = self.insert(name, new, have);
         if let Some(awaited) = self.awaited.remove(name) {
             self.concern(name, awaited);
         }
-        if self.grants.keys().all(|node| self.nodes.contains_key(node)) {
-            self.settling = Settling::Done;
-        } else if self.settling == Settling::Waiting {
-            self.settling = Settling::Until(now + SETTLE);
-        }
-        Ok(Registered { session, supersedes, granted: granted.into_iter().collect() })
+        Ok(Registered { session, supersedes, another_run, granted: granted.into_iter().collect() })
     }
 
-    /// Takes what a node sees of its links. False when the session is not the node's.
-    pub fn on_report(&mut self, name: &NodeName, session: SessionId, report: Report) -> bool {
-        self.here(name, session).map(|node| node.on_report(report)).is_some()
+    /// The runs of a node's program after this one, `boot`, has registered. A run that was superseded does not
+    /// come back while the one that took over is here: else two would take turns for ever.
+    fn runs_after(&mut self, name: &NodeName, boot: u64, from: IpAddr) -> Result<Runs, Vec<Mistake>> {
+        let Some(node) = self.nodes.get_mut(name) else { return Ok(Runs::new(boot)) };
+        if node.session().is_some() && node.runs.was_superseded(boot) {
+            node.runs.copy_at = Some(from);
+            return Err(vec![Mistake::Superseded { node: name.clone() }]);
+        }
+        Ok(node.runs.clone().then(boot))
     }
 
     /// Tells that a session ended. Only the node's newest session matters.
@@ -225,17 +217,13 @@ impl Mesh {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let forget = self.nodes.values().filter_map(Node::forget_at).min();
-        forget.into_iter().chain(self.settle_at()).min()
+        forget.into_iter().chain(self.weigh_at()).min()
     }
 
-    /// Does what is due: forgets nodes that were lost too long ago, ends settling. True when sessions
-    /// should ask for their turn.
+    /// Does what is due: forgets nodes that were lost too long ago, makes weights. True when
+    /// sessions should ask for their turn.
     pub fn handle_timeout(&mut self, now: Duration) -> bool {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
-        let settled = due(self.settle_at());
-        if settled {
-            self.settling = Settling::Done;
-        }
         let gone: Vec<_> = self
             .nodes
             .iter()
@@ -245,14 +233,8 @@ impl Mesh {
         for name in &gone {
             self.remove(name);
         }
-        settled || !gone.is_empty()
-    }
-
-    fn settle_at(&self) -> Option<Duration> {
-        match self.settling {
-            Settling::Until(deadline) => Some(deadline),
-            Settling::Waiting | Settling::Done => None,
-        }
+        let weighed = due(self.weigh_at()) && self.weigh(now);
+        weighed || !gone.is_empty()
     }
 
     fn here(&mut self, name: &NodeName, session: SessionId) -> Option<&mut Node> {

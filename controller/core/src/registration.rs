@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use sinew_api::control::{FarewellReason, Register};
 use sinew_api::hosting::{Health, Serve, Serving};
 use sinew_api::snapshot::Labels;
@@ -31,7 +32,8 @@ pub const MAX_LABEL_VALUE: usize = 256;
 pub const MAX_VERSION: usize = 64;
 
 /// What a node hosts, calls, and where it is reached; only [`Registration::check`] makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Registration {
     addresses: Vec<SocketAddr>,
     zone: Option<Zone>,
@@ -40,13 +42,16 @@ pub struct Registration {
     version: u64,
     listens: BTreeSet<Listener>,
     /// The zone that an operator declared.
+    #[serde(skip)]
     declared_zone: Option<Zone>,
     /// The services of listeners that an operator declared.
+    #[serde(skip)]
     declared_calls: BTreeSet<ServiceName>,
 }
 
 /// What stands in one slot of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hosted {
     /// The service.
     pub service: ServiceName,
@@ -65,7 +70,8 @@ impl From<Serve> for Hosted {
 }
 
 /// A service that applications call on a node, and for whom they speak.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Listener {
     service: ServiceName,
     /// None: the node's only grant.
@@ -115,6 +121,16 @@ pub enum Mistake {
         /// What the node is granted, for reading.
         granted: String,
     },
+    /// A run of the node's program that another took over from, which is still here.
+    #[error(
+        "another process with the identity of node `{node}` took over from this one and is still connected: \
+         its state directory was copied; stop one of the two, and join it under a name of its own with a new \
+         token (sinew token create --node …) and an empty state directory"
+    )]
+    Superseded {
+        /// The node.
+        node: NodeName,
+    },
     /// Two endpoints in one slot.
     #[error("two endpoints claim slot {0}; the agent numbers its endpoints: it needs an update")]
     SlotTwice(u16),
@@ -158,6 +174,7 @@ impl Mistake {
             Self::ServeNotGranted { .. } | Self::SourceNotGranted { .. } | Self::SourceUnclear { .. } => {
                 FarewellReason::NotGranted
             }
+            Self::Superseded { .. } => FarewellReason::Superseded,
             _ => FarewellReason::Invalid,
         }
     }

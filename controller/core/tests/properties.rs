@@ -113,7 +113,7 @@ impl World {
                 let source = self.mesh.grants()[&node(number)].first().cloned().expect("never empty");
                 let have = self.held.get(&number).filter(|_| keeps).map(|held| held.revision);
                 let register = Register { have, ..register(zone, &serves, &calls, &source) };
-                if let Ok(registered) = self.mesh.register(self.now, &node(number), register.clone(), IP) {
+                if let Ok(registered) = self.mesh.register(&node(number), register.clone(), IP) {
                     self.sessions.insert(number, registered.session);
                     self.registered.insert(number, register);
                     self.held.retain(|n, _| *n != number || keeps);

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use sinew_api::apply::Past;
 use sinew_api::resource::{Change, Resource, Resources};
 use sinew_controller_core::tokens::TokenRecord;
-use sinew_controller_core::{Grant, Tokens};
+use sinew_controller_core::{Grant, Registration, Tokens};
 use sinew_transport_core::ids::{NodeName, Revision};
 
 use super::Grants;
@@ -17,6 +17,7 @@ use crate::store::{Contents, Op, StoreError, VALUE_MAX};
 const TOKEN: &str = "token/";
 const GRANT: &str = "grant/";
 const RESOURCE: &str = "resource/";
+const REGISTRATION: &str = "registration/";
 const HISTORY: &str = "history/";
 const REVISIONS: &str = "revisions";
 
@@ -26,6 +27,7 @@ pub(super) struct Records {
     pub(super) tokens: Tokens,
     pub(super) grants: Grants,
     pub(super) resources: Resources,
+    pub(super) registrations: BTreeMap<NodeName, Registration>,
     pub(super) history: VecDeque<Past>,
     pub(super) reserved: Revision,
 }
@@ -44,6 +46,9 @@ impl Records {
                 this.grants.insert(node, parse(&key, &entry.value)?);
             } else if key.starts_with(RESOURCE) {
                 this.resources.insert(parse::<Resource>(&key, &entry.value)?);
+            } else if let Some(node) = key.strip_prefix(REGISTRATION) {
+                let node = NodeName::new(node).map_err(|e| damaged(&key, &e))?;
+                this.registrations.insert(node, parse(&key, &entry.value)?);
             } else if key.starts_with(HISTORY) {
                 this.history.push_back(parse(&key, &entry.value)?);
             } else if key == REVISIONS {
@@ -77,6 +82,15 @@ pub(super) fn resource_ops(before: &Resources, after: &Resources) -> Vec<Op> {
     let puts = puts.map(|(key, resource)| Op::Put(format!("{RESOURCE}{key}"), json(resource)));
     let gone = before.iter().filter(|(key, _)| !after.contains(key));
     puts.chain(gone.map(|(key, _)| Op::Delete(format!("{RESOURCE}{key}")))).collect()
+}
+
+/// A registration; none: the node is gone.
+pub(super) fn registration_op((node, registration): (&NodeName, &Option<Registration>)) -> Op {
+    let key = format!("{REGISTRATION}{node}");
+    match registration {
+        Some(registration) => Op::Put(key, json(registration)),
+        None => Op::Delete(key),
+    }
 }
 
 /// The history sorts by revision.

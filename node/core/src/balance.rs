@@ -120,6 +120,19 @@ impl Load {
     /// lower of the two endpoints' last averages: age makes equal, never better.
     #[must_use]
     pub fn is_cheaper_than(&self, other: &Self, now_us: u64) -> Option<bool> {
+        let (mine, theirs) = self.costs_beside(other, now_us);
+        mine.partial_cmp(&theirs).filter(|order| order.is_ne()).map(std::cmp::Ordering::is_lt)
+    }
+
+    /// Whether this one is cheaper than `other`, by the same measure, even at `times` its cost.
+    #[must_use]
+    pub fn is_cheaper_at(&self, times: f64, other: &Self, now_us: u64) -> bool {
+        let (mine, theirs) = self.costs_beside(other, now_us);
+        mine * times < theirs
+    }
+
+    /// What this one and another cost, compared as [`is_cheaper_than`](Self::is_cheaper_than) says.
+    fn costs_beside(&self, other: &Self, now_us: u64) -> (f64, f64) {
         let at_ms = millis(now_us);
         let (mine, theirs) = (self.average(), other.average());
         let floor = match (mine, theirs) {
@@ -129,8 +142,7 @@ impl Load {
         };
         let latency =
             |average: Option<Average>| average.map_or(floor, |a| f64::from(a.decayed(at_ms)).max(floor));
-        let (mine, theirs) = (latency(mine) * self.shares(), latency(theirs) * other.shares());
-        mine.partial_cmp(&theirs).filter(|order| order.is_ne()).map(std::cmp::Ordering::is_lt)
+        (latency(mine) * self.shares(), latency(theirs) * other.shares())
     }
 
     /// Forgets what was measured: the endpoint is back, and who knows how fast it is now. What is in flight

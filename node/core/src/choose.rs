@@ -1,19 +1,28 @@
-//! Which endpoint takes a connection: power of two choices among those that may.
+//! Which endpoint takes a connection: two draws among those that may, by weight, and of the two the better one.
 //!
 //! An endpoint is *eligible* when its peer is up and not suspect, its breaker is closed, and this connection
-//! was not there already. Two eligible ones are drawn at random and the one that is cheaper by
-//! [`Load::is_cheaper_than`] is taken: nearly as good as the best of all (Mitzenmacher, "The Power of Two
-//! Choices in Randomized Load Balancing"), without everybody running to the same one.
+//! was not there already. Two eligible ones are drawn at random, by the weights that the controller gave them
+//! ([`Shares`]), and the one that is cheaper by [`Load::is_cheaper_than`] is taken: nearly as good as the best of
+//! all (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing"), without everybody running to
+//! the same one.
+//!
+//! Between two of different weight the weight has a say in the comparison, too: the second draw with the lower
+//! weight must be cheaper by as many times as its weight is lower. So where nothing speaks for either, the first
+//! draw stands, and shares are what weights say, also between two endpoints, which are both drawn every time;
+//! and the own view overrides a weight by as much evidence as the weight stands for.
+//!
+//! An endpoint of weight 0 is taken only when no other is eligible.
 //!
 //! An endpoint whose breaker is due for a probe takes precedence: somebody has to go there, and the pick that
 //! notices it first does. The breaker sees to it that this is exactly one.
 //!
 //! Nothing is allocated. Up to [`SCAN_MAX`] candidates are all looked at; among more, a bounded number is
-//! drawn first, so that a pick costs the same beside 100 endpoints and beside 10,000.
+//! drawn first, so that a pick costs about the same beside 100 endpoints and beside 10,000.
 
 use crate::balance::Load;
 use crate::breaker::Breaker;
 use crate::mechanisms::Mechanisms;
+use crate::shares::{Draw, Shares};
 
 /// Candidates that are all looked at: below some dozens a scan is cheaper than drawing twice in vain.
 pub const SCAN_MAX: usize = 64;
@@ -75,41 +84,40 @@ impl Unavailable {
     }
 }
 
-/// Picks one of `candidates`: the position of the one that is to take the connection.
+/// Picks one of the candidates `0..count`, which are made when they are looked at: the position of the one that
+/// is to take the connection. `shares`: their weights, in the same order.
 ///
 /// When its breaker is open, the pick has taken the breaker's probe: the connection must go there.
 ///
 /// # Errors
 /// [`Unavailable`] when none is eligible, with the reason that is nearest to being over.
-pub fn choose(
-    now_us: u64,
-    rng: &mut fastrand::Rng,
-    candidates: &[Candidate<'_>],
-    mechanisms: Mechanisms,
-) -> Result<usize, Unavailable> {
-    choose_by(now_us, rng, candidates.len(), |index| candidates[index], mechanisms)
-}
-
-/// [`choose`] among candidates `0..count` that are made when they are looked at.
-///
-/// # Errors
-/// As [`choose`].
 pub fn choose_by<'a>(
     now_us: u64,
     rng: &mut fastrand::Rng,
     count: usize,
+    shares: &Shares,
     candidate: impl Fn(usize) -> Candidate<'a>,
     mechanisms: Mechanisms,
 ) -> Result<usize, Unavailable> {
     if count == 0 {
         return Err(Unavailable::NoEndpoint);
     }
-    let drawn = if count > SCAN_MAX { draw(now_us, rng, count, &candidate, mechanisms) } else { None };
+    let draw = shares.draw(count, mechanisms.weights);
+    let look = |index| standing(now_us, candidate(index), mechanisms);
+    let drawn = if count > SCAN_MAX { draw_two(rng, draw, look) } else { None };
     let found = match drawn {
         Some(found) => found,
-        None => scan(now_us, rng, count, &candidate, mechanisms)?,
+        None => scan(rng, count, draw, look)?,
     };
-    Ok(found.pick(now_us, rng, &candidate, mechanisms))
+    let Found::Two(first, second) = found else { return Ok(found.first()) };
+    let (one, other) = (candidate(first).load, candidate(second).load);
+    let second_is_better = mechanisms.latency
+        && match (draw.weight(first), draw.weight(second)) {
+            (_, 0) => false,
+            (mine, theirs) if theirs >= mine => other.is_cheaper_than(one, now_us) == Some(true),
+            (mine, theirs) => other.is_cheaper_at(f64::from(mine) / f64::from(theirs), one, now_us),
+        };
+    Ok(if second_is_better { second } else { first })
 }
 
 /// What was found among the candidates.
@@ -117,81 +125,90 @@ pub fn choose_by<'a>(
 enum Found {
     /// The only one, or one whose probe was taken.
     One(usize),
-    /// Two, drawn evenly.
+    /// Two, drawn by weight.
     Two(usize, usize),
 }
 
 impl Found {
-    fn pick<'a>(
-        self,
-        now_us: u64,
-        rng: &mut fastrand::Rng,
-        candidate: impl Fn(usize) -> Candidate<'a>,
-        mechanisms: Mechanisms,
-    ) -> usize {
-        let (one, other) = match self {
-            Self::One(index) => return index,
-            // Which one stays when they are equal is chance, too.
-            Self::Two(one, other) if rng.bool() => (other, one),
-            Self::Two(one, other) => (one, other),
-        };
-        let other_is_cheaper = mechanisms.latency
-            && candidate(other).load.is_cheaper_than(candidate(one).load, now_us) == Some(true);
-        if other_is_cheaper { other } else { one }
-    }
-}
-
-/// Draws until two eligible ones are found, or one whose probe is due; gives up after [`DRAWS_MAX`].
-fn draw<'a>(
-    now_us: u64,
-    rng: &mut fastrand::Rng,
-    count: usize,
-    candidate: impl Fn(usize) -> Candidate<'a>,
-    mechanisms: Mechanisms,
-) -> Option<Found> {
-    let mut first = None;
-    for _ in 0..DRAWS_MAX {
-        let index = rng.usize(..count);
-        match (standing(now_us, candidate(index), mechanisms), first) {
-            (Standing::Probe, _) => return Some(Found::One(index)),
-            (Standing::Eligible, None) => first = Some(index),
-            (Standing::Eligible, Some(first)) if first != index => return Some(Found::Two(first, index)),
-            _ => {}
+    fn first(self) -> usize {
+        match self {
+            Self::One(index) | Self::Two(index, _) => index,
         }
     }
-    None
 }
 
-/// Looks at all, and draws two of the eligible ones in the same pass (reservoir sampling, Vitter's
-/// algorithm R): whether a candidate is eligible may change between two passes.
-fn scan<'a>(
-    now_us: u64,
+/// Draws until two eligible ones are found, or one whose probe is due. After [`DRAWS_MAX`] it makes do with one;
+/// none when there is not even that.
+fn draw_two(rng: &mut fastrand::Rng, draw: Draw<'_>, look: impl Fn(usize) -> Standing) -> Option<Found> {
+    let mut first = None;
+    for _ in 0..DRAWS_MAX {
+        let index = match first {
+            None => draw.any(rng),
+            Some(first) => match draw.other(rng, first) {
+                Some(index) => index,
+                None => break,
+            },
+        };
+        match (look(index), first) {
+            (Standing::Probe, _) => return Some(Found::One(index)),
+            (Standing::Eligible, None) => first = Some(index),
+            (Standing::Eligible, Some(first)) => return Some(Found::Two(first, index)),
+            (Standing::Out(_), _) => {}
+        }
+    }
+    first.map(Found::One)
+}
+
+/// Looks at all, each once, since whether a candidate is eligible may change between two looks, and draws two of
+/// the eligible ones. Among more than [`SCAN_MAX`] eligible ones, of the first so many from a random one on.
+fn scan(
     rng: &mut fastrand::Rng,
     count: usize,
-    candidate: impl Fn(usize) -> Candidate<'a>,
-    mechanisms: Mechanisms,
+    draw: Draw<'_>,
+    look: impl Fn(usize) -> Standing,
 ) -> Result<Found, Unavailable> {
-    let mut pair = [0; 2];
-    let mut eligible = 0;
+    let mut eligible = [0; SCAN_MAX];
+    let mut found = 0;
     let mut why = Unavailable::AllTried;
-    for index in 0..count {
-        match standing(now_us, candidate(index), mechanisms) {
+    let start = if count > SCAN_MAX { rng.usize(..count) } else { 0 };
+    for index in (start..count).chain(0..start) {
+        match look(index) {
             Standing::Probe => return Ok(Found::One(index)),
             Standing::Out(reason) => why = why.max(reason),
             Standing::Eligible => {
-                let place = if eligible < 2 { eligible } else { rng.usize(..=eligible) };
-                if let Some(place) = pair.get_mut(place) {
-                    *place = index;
+                eligible[found] = index;
+                found += 1;
+                if found == SCAN_MAX {
+                    break;
                 }
-                eligible += 1;
             }
         }
     }
-    match eligible {
-        0 => Err(why),
-        1 => Ok(Found::One(pair[0])),
-        _ => Ok(Found::Two(pair[0], pair[1])),
+    match eligible[..found] {
+        [] => Err(why),
+        [only] => Ok(Found::One(only)),
+        ref eligible => Ok(two_of(rng, eligible, draw)),
     }
+}
+
+/// Two of at least two eligible ones, by weight. Where only one has any, that one; where none has, all are alike.
+fn two_of(rng: &mut fastrand::Rng, eligible: &[usize], draw: Draw<'_>) -> Found {
+    let all: u32 = eligible.iter().map(|index| draw.weight(*index)).sum();
+    let weight = |place: usize| if all == 0 { 1 } else { draw.weight(eligible[place]) };
+    let at = |number: u32, without: Option<usize>| {
+        let mut left = number;
+        (0..eligible.len()).filter(|place| Some(*place) != without).find(|place| {
+            let weight = weight(*place);
+            let here = left < weight;
+            left = left.saturating_sub(weight);
+            here
+        })
+    };
+    let all = if all == 0 { u32::try_from(eligible.len()).unwrap_or(u32::MAX) } else { all };
+    let Some(first) = at(rng.u32(..all), None) else { return Found::One(eligible[0]) };
+    let rest = all - weight(first);
+    let second = if rest == 0 { None } else { at(rng.u32(..rest), Some(first)) };
+    second.map_or(Found::One(eligible[first]), |second| Found::Two(eligible[first], eligible[second]))
 }
 
 /// What one candidate is to this connection.

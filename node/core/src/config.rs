@@ -41,6 +41,10 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// Where the join token is; `-`: on standard input.
     pub token_file: Option<PathBuf>,
+    /// Controllers (`host:port`), tried before those of the token.
+    pub controllers: Vec<String>,
+    /// For how long after its end a peer's certificate is accepted while no controller is reached.
+    pub expiry_grace: Duration,
     /// How long a connection may wait for an endpoint.
     pub connect_timeout: Duration,
     /// How long a peer may be silent before its streams are given up.

@@ -11,9 +11,11 @@
 //! - [`view`]: the snapshot, compiled; keeps the records of endpoints that stay. [`overlay`]: what peers have told
 //!   since it was made.
 //! - [`admission`]: limits on what is in progress.
-//! - [`mod@choose`]: power of two choices over [`balance`], minus what [`breaker`] holds back.
+//! - [`mod@choose`]: two draws by weight ([`shares`]), the cheaper by [`balance`] taken, minus what [`breaker`]
+//!   holds back.
 //! - [`turns`]: when a turn of a connection ended, and how long it took.
 //! - [`outcome`]: how a connection ended, and [`record`], its line in the access log.
+//! - [`tally`]: what happened at each endpoint, and [`report`], what the controller is told of it.
 //!
 //! Inbound: [`hosting`], what stands behind this node and whether it answers, and [`verdict`]. Both: [`backoff`], for whatever is tried again.
 
@@ -28,7 +30,10 @@ pub mod mechanisms;
 pub mod outcome;
 pub mod overlay;
 pub mod record;
+pub mod report;
+pub mod shares;
 pub mod source;
+pub mod tally;
 pub mod turns;
 pub mod verdict;
 pub mod view;
@@ -37,13 +42,16 @@ pub use admission::{Guard, Limit};
 pub use backoff::Backoff;
 pub use balance::Load;
 pub use breaker::{Breaker, BreakerState};
-pub use choose::{Candidate, Unavailable, choose, choose_by};
+pub use choose::{Candidate, Unavailable, choose_by};
 pub use config::{Config, ListenConfig, ServeConfig};
 pub use mechanisms::{Mechanism, Mechanisms};
 pub use outcome::Outcome;
 pub use overlay::Overlay;
 pub use record::{Attempt, Direction, Record};
+pub use report::Reporter;
+pub use shares::Shares;
 pub use source::{NoSource, speaks_for};
+pub use tally::Tally;
 pub use turns::Turns;
 pub use verdict::{Verdict, admit};
 pub use view::{EndpointRecord, Rejected, ServiceView, View};

@@ -15,11 +15,13 @@ pub struct Mechanisms {
     pub latency: bool,
     /// An endpoint that refused is tried again after a while.
     pub probation: bool,
+    /// Endpoints are drawn by the controller's weights; otherwise evenly.
+    pub weights: bool,
 }
 
 impl Default for Mechanisms {
     fn default() -> Self {
-        Self { failover: true, latency: true, probation: true }
+        Self { failover: true, latency: true, probation: true, weights: true }
     }
 }
 
@@ -31,6 +33,7 @@ impl Mechanisms {
             Mechanism::Failover => self.failover = false,
             Mechanism::Latency => self.latency = false,
             Mechanism::Probation => self.probation = false,
+            Mechanism::Weights => self.weights = false,
         }
         self
     }
@@ -45,11 +48,13 @@ pub enum Mechanism {
     Latency,
     /// See [`Mechanisms::probation`].
     Probation,
+    /// See [`Mechanisms::weights`].
+    Weights,
 }
 
 impl Mechanism {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Failover, Self::Latency, Self::Probation];
+    pub const ALL: [Self; 4] = [Self::Failover, Self::Latency, Self::Probation, Self::Weights];
 
     /// The name on the command line.
     #[must_use]
@@ -58,6 +63,7 @@ impl Mechanism {
             Self::Failover => "failover",
             Self::Latency => "latency",
             Self::Probation => "probation",
+            Self::Weights => "weights",
         }
     }
 }
@@ -70,7 +76,7 @@ impl fmt::Display for Mechanism {
 
 /// A text that names no mechanism.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no mechanism; write failover, latency or probation")]
+#[error("`{0}` is no mechanism; write failover, latency, probation or weights")]
 pub struct UnknownMechanism(String);
 
 impl FromStr for Mechanism {
@@ -95,7 +101,7 @@ mod tests {
 
             let off = Mechanisms::default().without(parsed);
 
-            let on = [off.failover, off.latency, off.probation];
+            let on = [off.failover, off.latency, off.probation, off.weights];
             assert_eq!(on.iter().filter(|on| !**on).count(), 1);
             assert!(!on[parsed as usize]);
         }

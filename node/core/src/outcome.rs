@@ -72,6 +72,22 @@ impl Outcome {
         !matches!(self, Self::Ok | Self::ResetByApplication)
     }
 
+    /// What it says of the endpoint: it did well, or not, or nothing. An application that resets its connection
+    /// was served; who denies is the policy, and who cuts is a node.
+    #[must_use]
+    pub const fn speaks_of_endpoint(self) -> Option<bool> {
+        match self {
+            Self::Ok | Self::ResetByApplication => Some(true),
+            Self::Broken | Self::Refused | Self::Overloaded => Some(false),
+            Self::Denied
+            | Self::NoEndpoint
+            | Self::Draining
+            | Self::BadPreamble
+            | Self::Cut
+            | Self::Unavailable => None,
+        }
+    }
+
     /// Whether it speaks against the endpoint: it did not take a connection that it was meant to take, so
     /// its breaker opens. A denial is the caller's fault; how a connection ends that was accepted says
     /// nothing about the next; a drain or a change of place is announced, but until the news is here the

@@ -16,6 +16,8 @@ use sinew_transport_core::{EndpointId, NodeName, Revision, ServiceName};
 
 use crate::balance::Load;
 use crate::breaker::Breaker;
+use crate::shares::Shares;
+use crate::tally::Tally;
 
 /// Endpoints of one service. Picks among so many still cost the same; what more would need is subsetting by
 /// the controller.
@@ -46,6 +48,8 @@ pub struct View {
 pub struct ServiceView {
     /// Its endpoints, sorted by node and slot.
     pub endpoints: Vec<Arc<EndpointRecord>>,
+    /// Their weights, in the same order. They are no part of the records: other weights forget nothing.
+    pub shares: Arc<Shares>,
 }
 
 /// One endpoint and what this node has learnt about it.
@@ -59,6 +63,8 @@ pub struct EndpointRecord {
     pub load: Arc<Load>,
     /// Whether it may be tried.
     pub breaker: Arc<Breaker>,
+    /// What happened there since the last report.
+    pub tally: Arc<Tally>,
 }
 
 /// A snapshot that was not taken: what in it is wrong, and why. Goes back to the controller.
@@ -99,14 +105,16 @@ impl View {
                 return Err(Rejected { name: of(), reason });
             }
             let known = previous.and_then(|view| view.service(&service.name));
-            let mut endpoints: Vec<_> =
-                service.endpoints.into_iter().map(|endpoint| compile_endpoint(endpoint, known)).collect();
-            endpoints.sort_by(|a, b| a.id.cmp(&b.id));
+            let mut weighted: Vec<_> =
+                service.endpoints.into_iter().map(|e| (e.weight, compile_endpoint(e, known))).collect();
+            weighted.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+            let shares = Arc::new(Shares::new(weighted.iter().map(|(weight, _)| *weight)));
+            let endpoints: Vec<_> = weighted.into_iter().map(|(_, endpoint)| endpoint).collect();
             if let Some(twice) = endpoints.windows(2).find(|pair| pair[0].id == pair[1].id) {
                 let reason = format!("endpoint {} is listed twice", twice[0].id);
                 return Err(Rejected { name: format!("service {}", service.name), reason });
             }
-            if services.insert(service.name.clone(), ServiceView { endpoints }).is_some() {
+            if services.insert(service.name.clone(), ServiceView { endpoints, shares }).is_some() {
                 return Err(Rejected {
                     name: format!("service {}", service.name),
                     reason: "is listed twice".into(),
@@ -188,12 +196,14 @@ fn compile_endpoint(endpoint: Endpoint, known: Option<&ServiceView>) -> Arc<Endp
             labels: endpoint.labels,
             load: Arc::clone(&record.load),
             breaker: Arc::clone(&record.breaker),
+            tally: Arc::clone(&record.tally),
         }),
         None => Arc::new(EndpointRecord {
             id,
             labels: endpoint.labels,
             load: Arc::default(),
             breaker: Arc::default(),
+            tally: Arc::default(),
         }),
     }
 }

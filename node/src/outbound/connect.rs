@@ -87,11 +87,15 @@ pub(super) async fn connect(
                 drop(probe);
                 return Ok(connected);
             }
-            Err(Left::Final(outcome, reason)) => return Err((outcome, reason)),
+            Err(Left::Final(outcome, reason)) => {
+                count(&pick, outcome);
+                return Err((outcome, reason));
+            }
             Err(Left::Free(code, why)) => {
                 plane.metrics.moved(why);
                 record.left(why);
                 let outcome = code.map_or(Outcome::Unavailable, Outcome::from);
+                count(&pick, outcome);
                 // Silence is the link's matter, and has its own judge.
                 if outcome.opens_breaker() {
                     pick.way.endpoint.breaker.on_refused(plane.clock.now_us(), &mut rng);
@@ -108,6 +112,13 @@ pub(super) async fn connect(
         drop(probe);
     }
     Err(last.unwrap_or((Outcome::Unavailable, "too many endpoints refused".into())))
+}
+
+/// Counts an attempt that ended without a connection, for the next report.
+fn count(pick: &Pick, outcome: Outcome) {
+    if let Some(good) = outcome.speaks_of_endpoint() {
+        pick.way.endpoint.tally.on_end(good);
+    }
 }
 
 /// A pick may have taken a breaker's only probe. However the attempt ends, dropped included, the probe is

@@ -76,12 +76,16 @@ impl Connected {
         record.bytes_down = meter.to_app.load(Relaxed);
         match joined {
             Ok(()) => {
+                self.turns.on_end(Outcome::Ok);
                 self.close_cleanly();
                 Copied::Ended(Outcome::Ok, String::new())
             }
             Err(broken) => match (broken.peer_ended(), meter.touched.load(Relaxed)) {
                 (Some(why), false) => Copied::Untouched(why),
-                _ => Copied::Ended(broken.outcome(), broken.reason()),
+                _ => {
+                    self.turns.on_end(broken.outcome());
+                    Copied::Ended(broken.outcome(), broken.reason())
+                }
             },
         }
     }

@@ -71,6 +71,6 @@ fn pick_now(
         let tried = tried.contains(&endpoint.id);
         Candidate { load: &endpoint.load, breaker: &endpoint.breaker, usable, tried }
     };
-    let index = choose_by(plane.clock.now_us(), rng, route.ways.len(), candidate, mechanisms)?;
+    let index = choose_by(plane.clock.now_us(), rng, route.ways.len(), &route.shares, candidate, mechanisms)?;
     Ok(Pick { way: route.ways[index].clone(), revision: route.revision })
 }

@@ -205,8 +205,7 @@ fn write_identity(state: &Path, authority: &Authority, controller: SocketAddr) {
         "controllers": [controller],
     });
     let files = [
-        ("node.cert.pem", pem("CERTIFICATE", &issued.chain[0])),
-        ("node.key.pem", pem("PRIVATE KEY", &issued.key)),
+        ("identity.pem", pem("CERTIFICATE", &issued.chain[0]) + &pem("PRIVATE KEY", &issued.key)),
         ("root.cert.pem", pem("CERTIFICATE", authority.root())),
         ("keys.json", keys.to_string()),
     ];

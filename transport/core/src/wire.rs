@@ -12,7 +12,7 @@
 
 mod data;
 
-pub use data::{Accepted, Capability, Class, Ext, Hello, Ping, Preamble, StreamKind};
+pub use data::{Accepted, Capability, Class, Ext, Hello, Ping, Preamble, StreamKind, VOUCHES};
 
 use bincode::{Decode, Encode};
 

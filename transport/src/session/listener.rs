@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use quinn::rustls::pki_types::CertificateDer;
 use quinn::{Endpoint, VarInt};
 use sinew_transport_core::identity::Identity;
 use sinew_transport_core::ids::NodeName;
@@ -11,10 +12,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{BindError, FrameReceiver, FrameSender, HANDSHAKE_TIME, LINGER, Session, bind};
+use crate::keyring::{Keyring, Serving};
 use crate::quic::{self, ResetKeys};
 use crate::runtime::Runtime;
 use crate::stream::{RecvStream, SendStream};
-use crate::tls::{self, ALPN_CONTROL, ALPN_JOIN, Credentials};
+use crate::tls::{self, ALPN_CONTROL, ALPN_JOIN, Credentials, CredentialsError};
+use crate::validity::{Trust, Validity};
 use crate::verify::{Expect, Refusal, Refusals, identity_of};
 
 /// Handshakes in progress at once; more are refused and counted. Authentic nodes come back.
@@ -49,33 +52,38 @@ impl SessionListener {
         address: SocketAddr,
         credentials: &Credentials,
     ) -> Result<Self, BindError> {
-        Self::bind_with(runtime, address, credentials, &ResetKeys::random())
+        let keyring = Arc::new(Keyring::new(credentials.clone()));
+        Self::bind_with(runtime, address, keyring, &ResetKeys::random(), &Arc::new(Trust::strict()))
     }
 
-    /// The same with keys that survive a restart: nodes then notice at once that the controller they talk
-    /// to is another run.
+    /// The same with credentials that may be exchanged while in use; with keys that survive a restart: nodes
+    /// then notice at once that the controller they talk to is another run; and with `trust` in certificates
+    /// whose end is over ([`Session::peer_expiry`] tells).
     ///
     /// # Errors
     /// As [`SessionListener::bind`].
     pub fn bind_with(
         runtime: &Arc<dyn Runtime>,
         address: SocketAddr,
-        credentials: &Credentials,
+        keyring: Arc<Keyring>,
         keys: &ResetKeys,
+        trust: &Arc<Trust>,
     ) -> Result<Self, BindError> {
         let refusals = Arc::new(Refusals::default());
-        let expect = Expect::AnyNode(credentials.identity().trust_domain().clone());
-        let tls = tls::server(runtime, credentials, expect, true, &[ALPN_CONTROL, ALPN_JOIN], &refusals)?;
-        let mut config = quinn::ServerConfig::new(Arc::new(tls), keys.token_key());
-        config
-            .transport_config(Arc::new(quic::session()))
-            .migration(false)
-            .time_source(Arc::new(tls::WallTime(Arc::clone(runtime))));
+        let settings = Settings {
+            runtime: Arc::clone(runtime),
+            keys: keys.clone(),
+            trust: Arc::clone(trust),
+            refusals: Arc::clone(&refusals),
+        };
+        let serving = Serving::new(keyring.current(), |own| settings.server(own))?;
+        let (_, config) = serving.with(keyring.current(), |own| settings.server(own));
         let endpoint = bind(runtime, address, keys, Some(config))?;
         let address = endpoint.local_addr().map_err(|source| BindError::Socket { address, source })?;
         let (arrived, arrivals) = mpsc::channel(HANDSHAKES_MAX);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept_all(endpoint.clone(), Arc::clone(&refusals), arrived));
+        let server = move || serving.with(keyring.current(), |own| settings.server(own)).1;
+        accepting.spawn(accept_all(endpoint.clone(), server, Arc::clone(&refusals), arrived));
         Ok(Self { endpoint, address, refusals, arrivals: Mutex::new(arrivals), _accepting: accepting })
     }
 
@@ -103,7 +111,34 @@ impl SessionListener {
     }
 }
 
-async fn accept_all(endpoint: Endpoint, refusals: Arc<Refusals>, arrived: mpsc::Sender<Arrival>) {
+/// What a server's configuration is made of, beside its credentials.
+struct Settings {
+    runtime: Arc<dyn Runtime>,
+    keys: ResetKeys,
+    trust: Arc<Trust>,
+    refusals: Arc<Refusals>,
+}
+
+impl Settings {
+    fn server(&self, own: &Credentials) -> Result<quinn::ServerConfig, CredentialsError> {
+        let expect = Expect::AnyNode(own.identity().trust_domain().clone());
+        let alpn = &[ALPN_CONTROL, ALPN_JOIN];
+        let tls = tls::server(&self.runtime, own, expect, true, alpn, &self.trust, &self.refusals)?;
+        let mut config = quinn::ServerConfig::new(Arc::new(tls), self.keys.token_key());
+        config
+            .transport_config(Arc::new(quic::session()))
+            .migration(false)
+            .time_source(Arc::new(tls::WallTime(Arc::clone(&self.runtime))));
+        Ok(config)
+    }
+}
+
+async fn accept_all(
+    endpoint: Endpoint,
+    server: impl Fn() -> quinn::ServerConfig,
+    refusals: Arc<Refusals>,
+    arrived: mpsc::Sender<Arrival>,
+) {
     let mut handshakes = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
         while handshakes.try_join_next().is_some() {}
@@ -112,10 +147,10 @@ async fn accept_all(endpoint: Endpoint, refusals: Arc<Refusals>, arrived: mpsc::
             incoming.refuse();
             continue;
         }
-        let (refusals, arrived) = (Arc::clone(&refusals), arrived.clone());
+        let (refusals, arrived, config) = (Arc::clone(&refusals), arrived.clone(), Arc::new(server()));
         handshakes.spawn(async move {
             let remote = incoming.remote_address();
-            match timeout(HANDSHAKE_TIME, arrive(incoming)).await {
+            match timeout(HANDSHAKE_TIME, arrive(incoming, config)).await {
                 Ok(Ok(arrival)) => drop(arrived.send(arrival).await),
                 Ok(Err((refusal, reason))) => refused(&refusals, refusal, remote, &reason),
                 Err(_) => refused(&refusals, Some(Refusal::Timeout), remote, "too slow"),
@@ -135,8 +170,12 @@ fn refused(refusals: &Refusals, refusal: Option<Refusal>, remote: SocketAddr, re
 }
 
 /// One handshake: who is it, what do they want, and the stream they open.
-async fn arrive(incoming: quinn::Incoming) -> Result<Arrival, (Option<Refusal>, String)> {
-    let connection = incoming.await.map_err(|e| (refusal_of(&e), e.to_string()))?;
+async fn arrive(
+    incoming: quinn::Incoming,
+    config: Arc<quinn::ServerConfig>,
+) -> Result<Arrival, (Option<Refusal>, String)> {
+    let connecting = incoming.accept_with(config).map_err(|e| (refusal_of(&e), e.to_string()))?;
+    let connection = connecting.await.map_err(|e| (refusal_of(&e), e.to_string()))?;
     let node = peer_identity(&connection);
     let join = alpn_of(&connection).as_deref() == Some(ALPN_JOIN);
     if !join && node.is_none() {
@@ -148,6 +187,7 @@ async fn arrive(incoming: quinn::Incoming) -> Result<Arrival, (Option<Refusal>, 
         remote: connection.remote_address(),
         sender: FrameSender(SendStream::new(send)),
         receiver: FrameReceiver(RecvStream::new(receive)),
+        peer_expiry: peer_validity(&connection).map(|validity| validity.until),
         connection,
         endpoint: None,
     };
@@ -189,7 +229,15 @@ pub(crate) fn alpn_of(connection: &quinn::Connection) -> Option<Vec<u8>> {
 }
 
 pub(crate) fn peer_identity(connection: &quinn::Connection) -> Option<Identity> {
+    identity_of(&peer_certificate(connection)?).ok()
+}
+
+pub(crate) fn peer_validity(connection: &quinn::Connection) -> Option<Validity> {
+    Validity::of(&peer_certificate(connection)?)
+}
+
+fn peer_certificate(connection: &quinn::Connection) -> Option<CertificateDer<'static>> {
     let identity = connection.peer_identity()?;
-    let chain = identity.downcast_ref::<Vec<quinn::rustls::pki_types::CertificateDer<'static>>>()?;
-    identity_of(chain.first()?).ok()
+    let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
+    chain.first().cloned()
 }

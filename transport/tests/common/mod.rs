@@ -16,7 +16,8 @@ use std::time::Duration;
 use sinew_transport::link::Stream;
 use sinew_transport::verify::Refusals;
 use sinew_transport::{
-    BoxFuture, Common, Credentials, Link, OsRuntime, Peers, ResetKeys, Runtime, Shard, StreamHandler, Target,
+    BoxFuture, Common, Credentials, Keyring, Link, OsRuntime, Peers, ResetKeys, Runtime, Shard,
+    StreamHandler, Target, Trust,
 };
 use sinew_transport_core::ids::{NodeName, Revision};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,8 @@ impl Node {
         let keys = ResetKeys::random();
         let common = Common {
             runtime,
-            credentials,
+            keyring: Arc::new(Keyring::new(credentials)),
+            trust: Arc::new(Trust::strict()),
             boot: keys.connection_id,
             keys,
             peers: Arc::clone(&peers),

@@ -9,6 +9,9 @@ use crate::sockets::is_dialable;
 /// The longest key or value of a label: every caller's snapshot carries them.
 pub const LABEL_LEN_MAX: usize = 63;
 
+/// The longest name of a host (RFC 1035 section 2.3.4).
+const HOST_LEN_MAX: usize = 253;
+
 /// A path.
 ///
 /// # Errors
@@ -41,6 +44,26 @@ pub fn dialable(text: &str) -> Result<SocketAddr, String> {
         return Err(format!("nobody can dial {address}"));
     }
     Ok(address)
+}
+
+/// A host, by name or IP address, and a port.
+///
+/// # Errors
+/// Which of the two is missing or wrong.
+pub fn host_and_port(text: &str) -> Result<String, String> {
+    if text.parse::<SocketAddr>().is_ok() {
+        return dialable(text).map(|_| text.to_owned());
+    }
+    let shown = text.escape_debug();
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("`{shown}` has no port"))?;
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(format!("`{}` is not a port from 1 to 65535", port.escape_debug()));
+    }
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if host.is_empty() || host.len() > HOST_LEN_MAX || !host.chars().all(named) {
+        return Err(format!("`{}` is no name of a host", host.escape_debug()));
+    }
+    Ok(text.to_owned())
 }
 
 /// An IP address without a port.

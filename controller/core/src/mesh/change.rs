@@ -8,6 +8,7 @@ use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use super::index::Index;
 use super::node::Node;
+use super::weigh::services_of;
 use super::{Mesh, SessionId};
 use crate::registration::Registration;
 
@@ -36,7 +37,8 @@ impl Mesh {
                 self.nodes.insert(name.clone(), new);
             }
             old => {
-                let concerned = match &old {
+                let services = services_of(old.iter().chain([&new]).map(|node| &node.registration));
+                let mut concerned = match &old {
                     Some(old) => self.between(name, &old.registration, &new.registration),
                     None => self.index.around(name, &new.registration),
                 };
@@ -45,6 +47,8 @@ impl Mesh {
                 }
                 self.index.insert(name, &new.registration);
                 self.nodes.insert(name.clone(), new);
+                self.unsaved.insert(name.clone());
+                concerned.append(&mut self.fill_weights(services));
                 self.on_change(concerned);
             }
         }
@@ -55,18 +59,20 @@ impl Mesh {
     /// Takes a node out, and lets those around it hear of that.
     pub(super) fn remove(&mut self, name: &NodeName) {
         if let Some(old) = self.nodes.get(name) {
-            let concerned = self.index.around(name, &old.registration);
-            self.take_out(name);
+            let mut concerned = self.index.around(name, &old.registration);
+            concerned.append(&mut self.take_out(name));
             self.on_change(concerned);
             self.check_invariants();
         }
     }
 
-    /// Takes a node out.
-    pub(super) fn take_out(&mut self, name: &NodeName) {
-        if let Some(old) = self.nodes.remove(name) {
-            self.index.remove(name, &old.registration);
-        }
+    /// Takes a node out; whose weights are others now.
+    pub(super) fn take_out(&mut self, name: &NodeName) -> BTreeSet<NodeName> {
+        let Some(old) = self.nodes.remove(name) else { return BTreeSet::new() };
+        self.index.remove(name, &old.registration);
+        self.unsaved.insert(name.clone());
+        self.weights.forget(name);
+        self.fill_weights(services_of([&old.registration]))
     }
 
     /// One revision more, and its mark on those of these nodes that are registered.

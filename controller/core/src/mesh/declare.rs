@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use super::Mesh;
+use super::weigh::services_of;
 use crate::declared::Declared;
 
 /// A change that waits for the disk.
@@ -63,11 +64,13 @@ impl Mesh {
         let Some(node) = self.nodes.get(name) else { return BTreeSet::new() };
         let registration = node.registration.clone().declared(self.declared.node(name));
         let mut concerned = self.between(name, &node.registration, &registration);
+        let services = services_of([&node.registration, &registration]);
         self.index.remove(name, &node.registration);
         self.index.insert(name, &registration);
         if let Some(node) = self.nodes.get_mut(name) {
             node.registration = registration;
         }
+        concerned.append(&mut self.fill_weights(services));
         let before = old.node(name).grants.as_ref().or(self.grants.get(name)).cloned();
         concerned.append(&mut self.regranted(name, before.as_ref()));
         concerned
@@ -90,9 +93,9 @@ impl Mesh {
             return BTreeSet::new();
         }
         let Some(node) = self.nodes.get(name) else { return BTreeSet::new() };
-        let concerned = self.index.around(name, &node.registration);
+        let mut concerned = self.index.around(name, &node.registration);
         if !node.registration.ungranted(name, &now.unwrap_or_default()).is_empty() {
-            self.take_out(name);
+            concerned.append(&mut self.take_out(name));
         }
         concerned
     }

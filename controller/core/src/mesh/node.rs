@@ -7,6 +7,7 @@ use sinew_api::status::Rejected;
 use sinew_transport_core::ids::Revision;
 
 use super::rollout::Rollout;
+use super::runs::Runs;
 use super::{FORGET_AFTER, MAX_NODES, SessionId};
 use crate::registration::Registration;
 
@@ -30,8 +31,14 @@ pub(super) struct Node {
     pub(super) rejected: Option<Rejected>,
     /// The end of its certificate, seconds since 1970.
     pub(super) certificate_expiry: u64,
+    /// Its issue, as of its last report.
+    pub(super) certificate_issued: Option<u64>,
     /// Its links as it saw them last.
     pub(super) links: Vec<LinkReport>,
+    /// The runs of its program.
+    pub(super) runs: Runs,
+    /// How far its clock is ahead of ours, as of its last report.
+    pub(super) clock_skew_ms: Option<i64>,
 }
 
 /// Whether a node has a session.
@@ -48,6 +55,7 @@ impl Node {
         registration: Registration,
         version: String,
         certificate_expiry: u64,
+        runs: Runs,
     ) -> Self {
         Self {
             presence: Presence::Here(session),
@@ -58,7 +66,10 @@ impl Node {
             acknowledged: Revision::default(),
             rejected: None,
             certificate_expiry,
+            certificate_issued: None,
             links: Vec::new(),
+            runs,
+            clock_skew_ms: None,
         }
     }
 
@@ -90,8 +101,11 @@ impl Node {
     }
 
     /// A node has at most one link to each other node; what is more than that is dropped.
-    pub(super) fn on_report(&mut self, report: Report) {
+    pub(super) fn on_report(&mut self, clock_ms: u64, report: Report) {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        self.clock_skew_ms = Some(signed(report.clock_ms).saturating_sub(signed(clock_ms)));
         self.certificate_expiry = report.certificate_expiry;
+        self.certificate_issued = Some(report.certificate_issued);
         self.links = report.links;
         self.links.truncate(MAX_NODES);
     }

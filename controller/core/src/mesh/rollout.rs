@@ -122,7 +122,7 @@ impl Mesh {
     /// What this session should do next.
     #[must_use]
     pub fn poll_turn(&mut self, name: &NodeName, session: SessionId) -> Turn {
-        let may_push = self.is_settled() && self.holding.is_none();
+        let may_push = self.holding.is_none();
         let Some(node) = self.nodes.get(name) else {
             return Turn::Leave(FarewellReason::NotGranted);
         };

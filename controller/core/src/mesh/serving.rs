@@ -36,6 +36,7 @@ impl Mesh {
         let services: BTreeSet<_> = was.symmetric_difference(&is).map(|(service, ..)| *service).collect();
         self.index.remove(name, &old);
         self.index.insert(name, &next);
+        self.unsaved.insert(name.clone());
         let callers = services.iter().flat_map(|service| self.index.callers(service)).cloned();
         let mut concerned: BTreeSet<NodeName> = callers.collect();
         // Whoever calls a service that this node hosts from now on, or no more, is its peer by that.

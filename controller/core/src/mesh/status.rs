@@ -44,6 +44,9 @@ impl Mesh {
             addresses: node.registration.addresses().to_vec(),
             granted: self.granted(name),
             certificate_expiry: node.certificate_expiry,
+            certificate_issued: node.certificate_issued,
+            clock_skew_ms: node.clock_skew_ms,
+            copy_at: node.runs.copy_at,
             acknowledged: self.acknowledged(node),
             rejected: node.rejected.clone(),
             links: node

@@ -1,7 +1,7 @@
 //! What a change does, whom it concerns, and how sessions come and go.
 
 use sinew_api::Snapshot;
-use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject};
+use sinew_api::control::{FarewellReason, LinkReport, LinkState, Listen, Reject, Report};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_transport_core::ids::TrustDomain;
 
@@ -61,7 +61,7 @@ fn mesh() -> Mesh {
 
 impl Mesh {
     fn up(&mut self, name: &str, serves: &[&str], calls: &[&str]) -> SessionId {
-        self.register(T0, &node(name), register(serves, calls), IP).expect("granted").session
+        self.register(&node(name), register(serves, calls), IP).expect("granted").session
     }
 
     /// What the session sends at its turn, which its node acknowledges.
@@ -146,7 +146,7 @@ fn an_identical_registration_changes_nothing_but_the_session() {
     let before = mesh.revision();
 
     let again = Register { boot: 2, version: "0.2.0".into(), ..register(&["orders"], &[]) };
-    let registered = mesh.register(T0, &node("n2"), again, IP).expect("granted");
+    let registered = mesh.register(&node("n2"), again, IP).expect("granted");
 
     assert_eq!(mesh.revision(), before);
     assert_eq!(registered.supersedes, Some(old));
@@ -175,7 +175,7 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
     let old = mesh.up("n1", &["orders"], &[]);
     let before = mesh.revision();
 
-    let refused = mesh.register(T0, &node("n1"), register(&["secrets"], &[]), IP);
+    let refused = mesh.register(&node("n1"), register(&["secrets"], &[]), IP);
 
     assert!(refused.is_err());
     assert_eq!(mesh.revision(), before);
@@ -186,7 +186,7 @@ fn a_wrong_registration_leaves_the_older_session_alone() {
 fn a_node_that_never_joined_is_granted_nothing() {
     let mut mesh = mesh();
 
-    let mistakes = mesh.register(T0, &node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
+    let mistakes = mesh.register(&node("n9"), register(&["orders"], &[]), IP).expect_err("not granted");
 
     assert_eq!(mistakes[0].reason(), FarewellReason::NotGranted);
 }
@@ -259,7 +259,7 @@ fn moving_to_another_zone_concerns_callers_and_hosts() {
     let _first = (mesh.pushed("n1", caller), mesh.pushed("n2", host), mesh.pushed("n4", stranger));
 
     let moved = Register { zone: Some("eu-2".parse().expect("valid")), ..register(&["orders"], &["stock"]) };
-    mesh.register(T0, &node("n3"), moved, IP).expect("granted");
+    mesh.register(&node("n3"), moved, IP).expect("granted");
 
     assert!(mesh.pushed("n1", caller).is_some());
     assert!(mesh.pushed("n2", host).is_some());
@@ -294,46 +294,6 @@ fn granting_the_same_again_changes_nothing() {
     assert_eq!(mesh.revision(), before);
 }
 
-/// A mesh after a restart, in which `nodes` had joined.
-fn restarted(nodes: &[&str]) -> Mesh {
-    let grants = nodes.iter().map(|name| (node(name), services(&ALL))).collect();
-    Mesh::new(DefaultPolicy::Allow, Revision(7), grants)
-}
-
-#[test]
-fn after_a_restart_the_others_get_a_while_from_the_first_on() {
-    let mut mesh = restarted(&["n1", "n2", "n3"]);
-    let alone = mesh.poll_timeout();
-    let caller = mesh.up("n1", &[], &["orders"]);
-    let deadline = mesh.poll_timeout();
-
-    mesh.register(T0 + SETTLE / 2, &node("n2"), register(&["orders"], &[]), IP).expect("granted");
-
-    assert_eq!((alone, deadline), (None, Some(T0 + SETTLE)));
-    assert_eq!(mesh.poll_timeout(), deadline, "the second does not put it off");
-    assert_eq!(mesh.pushed("n1", caller), None);
-    assert!(mesh.handle_timeout(T0 + SETTLE), "sessions should ask again");
-    let snapshot = mesh.pushed("n1", caller).expect("settled");
-    assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
-    assert_eq!(snapshot.revision, Revision(9));
-}
-
-#[test]
-fn settling_ends_when_every_granted_node_is_back() {
-    let mut mesh = restarted(&["n1", "n2"]);
-    let caller = mesh.up("n1", &[], &["orders"]);
-
-    mesh.up("n2", &["orders"], &[]);
-
-    let snapshot = mesh.pushed("n1", caller).expect("all are back");
-    assert_eq!(names(&snapshot), (vec!["orders at n2/0".to_owned()], vec!["n2"]));
-}
-
-#[test]
-fn a_mesh_that_nobody_joined_has_nothing_to_settle() {
-    assert!(restarted(&[]).is_settled());
-}
-
 #[test]
 fn a_full_mesh_has_room_only_for_nodes_that_joined_before() {
     let grant = |i: usize| (node(&format!("n{i}")), services(&["web"]));
@@ -351,10 +311,16 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
     let host = mesh.up("n2", &["orders"], &[]);
     let revision = mesh.revision();
     let link = LinkReport { node: node("n2"), state: LinkState::Suspect, rtt_us: 250, loss_ppm: 0 };
-    let report =
-        Report { certificate_expiry: 6000, links: vec![link], endpoints: Vec::new(), ext: Vec::new() };
+    let report = Report {
+        certificate_expiry: 6000,
+        certificate_issued: 1000,
+        clock_ms: 90_000,
+        links: vec![link],
+        endpoints: Vec::new(),
+        ext: Vec::new(),
+    };
     mesh.pushed("n1", caller).expect("a first snapshot");
-    assert!(mesh.on_report(&node("n1"), caller, report));
+    assert!(mesh.on_report(60_000, &node("n1"), caller, report));
     assert!(matches!(mesh.poll_turn(&node("n2"), host), Turn::Push(_)));
     let reject = Reject { revision, name: "service orders".into(), reason: "x".repeat(9999) };
     assert!(mesh.on_reject(&node("n2"), host, reject));
@@ -365,6 +331,7 @@ fn status_shows_nodes_services_and_what_was_acknowledged() {
 
     let [n1, n2] = status.nodes.as_slice() else { panic!("two nodes: {:?}", status.nodes) };
     assert_eq!((n1.connected, n1.acknowledged, n1.certificate_expiry), (true, revision, 6000));
+    assert_eq!(n1.clock_skew_ms, Some(30_000));
     assert_eq!((n1.links[0].state, n1.links[0].rtt_us), (LinkState::Suspect, 250));
     assert_eq!((n2.connected, n2.acknowledged), (false, Revision(0)));
     assert_eq!(n2.rejected.as_ref().map(|r| (r.revision, r.reason.len())), Some((revision, 500)));
@@ -403,4 +370,51 @@ fn a_later_acknowledgement_clears_a_reject_and_a_future_one_is_not_taken() {
     mesh.pushed("n1", session).expect("a change");
 
     assert_eq!(mesh.nodes[&node("n1")].rejected, None);
+}
+
+/// Registers as a run of the program.
+fn register_run(mesh: &mut Mesh, boot: u64) -> Result<Registered, Vec<Mistake>> {
+    mesh.register(&node("n1"), Register { boot, ..register(&["orders"], &[]) }, IP)
+}
+
+#[test]
+fn of_two_runs_with_one_identity_the_newer_stays_and_the_older_is_turned_away() {
+    let mut mesh = mesh();
+    let older = register_run(&mut mesh, 1).expect("the first");
+    let newer = register_run(&mut mesh, 2).expect("the newer wins");
+
+    let back = register_run(&mut mesh, 1);
+
+    assert!(newer.another_run && newer.supersedes == Some(older.session));
+    assert_eq!(back, Err(vec![Mistake::Superseded { node: node("n1") }]));
+    assert_eq!(mesh.poll_turn(&node("n1"), older.session), Turn::Leave(FarewellReason::Superseded));
+    assert!(matches!(mesh.poll_turn(&node("n1"), newer.session), Turn::Push(_)));
+    assert_eq!(mesh.status(&answerer()).nodes[0].copy_at, Some(IP));
+}
+
+#[test]
+fn a_run_that_was_turned_away_is_taken_once_the_other_is_gone() {
+    let mut mesh = mesh();
+    register_run(&mut mesh, 1).expect("the first");
+    let newer = register_run(&mut mesh, 2).expect("the newer wins");
+
+    mesh.on_session_end(Duration::ZERO, &node("n1"), newer.session, SessionEnd::Lost);
+
+    assert!(register_run(&mut mesh, 1).is_ok());
+}
+
+#[test]
+fn a_run_takes_over_from_its_own_session_quietly() {
+    let mut mesh = mesh();
+    register_run(&mut mesh, 1).expect("the first");
+
+    let again = register_run(&mut mesh, 1).expect("the same run");
+
+    assert!(!again.another_run);
+    assert!(again.supersedes.is_some());
+}
+
+fn answerer() -> Answerer {
+    let trust_domain = sinew_transport_core::TrustDomain::new("mesh.local").expect("valid");
+    Answerer { trust_domain, controller: node("c1"), version: "1".into() }
 }

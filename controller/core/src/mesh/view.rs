@@ -2,7 +2,7 @@
 
 use sinew_api::Snapshot;
 use sinew_api::hosting::Health;
-use sinew_api::snapshot::{Endpoint, Peer, Service, WEIGHT_MAX};
+use sinew_api::snapshot::{Endpoint, Peer, Service};
 use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
 
 use super::Mesh;
@@ -14,7 +14,7 @@ impl Mesh {
     #[must_use]
     pub fn snapshot(&self, name: &NodeName) -> Option<Snapshot> {
         let registration = &self.nodes.get(name)?.registration;
-        let services = registration.called().into_iter().map(|service| self.service(service)).collect();
+        let services = registration.called().into_iter().map(|service| self.service(service, name)).collect();
         let peers = self.index.around(name, registration);
         let declared = self.declared.node(name);
         Some(Snapshot {
@@ -33,25 +33,30 @@ impl Mesh {
         self.grants_of(name).into_iter().flatten().cloned().collect()
     }
 
-    fn service(&self, name: &ServiceName) -> Service {
-        let endpoints = self.index.endpoints(name).filter_map(|id| self.endpoint(id)).collect();
+    fn service(&self, name: &ServiceName, caller: &NodeName) -> Service {
+        let endpoints = self.index.endpoints(name).filter_map(|id| self.endpoint(id, caller)).collect();
         Service { name: name.clone(), endpoints }
     }
 
-    /// An endpoint as callers see it; none when it takes no new connections.
-    fn endpoint(&self, id: &EndpointId) -> Option<Endpoint> {
-        let hosted = self.hosted(id).filter(|hosted| hosted.health == Health::Up)?;
+    /// An endpoint as one caller sees it; none when it takes no new connections.
+    fn endpoint(&self, id: &EndpointId, caller: &NodeName) -> Option<Endpoint> {
+        let hosted = self.hosted_up(id)?;
         Some(Endpoint {
             node: id.node.clone(),
             slot: id.slot,
             labels: hosted.labels.clone(),
-            weight: WEIGHT_MAX,
+            weight: self.weights.told(&hosted.service, caller, id),
         })
     }
 
     /// What stands in a node's slot.
     pub(super) fn hosted(&self, id: &EndpointId) -> Option<&Hosted> {
         self.nodes.get(&id.node)?.registration.serves().get(&id.slot)
+    }
+
+    /// The same, when it takes new connections.
+    pub(super) fn hosted_up(&self, id: &EndpointId) -> Option<&Hosted> {
+        self.hosted(id).filter(|hosted| hosted.health == Health::Up)
     }
 
     fn peer(&self, name: &NodeName) -> Option<Peer> {

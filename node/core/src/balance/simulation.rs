@@ -7,6 +7,7 @@ use crate::balance::Load;
 use crate::breaker::Breaker;
 use crate::choose::{Candidate, choose_by};
 use crate::mechanisms::Mechanisms;
+use crate::shares::Shares;
 
 const MS: u64 = 1000;
 const SECOND: u64 = 1_000_000;
@@ -65,8 +66,15 @@ impl World {
     fn arrive(&mut self) -> usize {
         let candidate =
             |i: usize| Candidate { load: &self.loads[i], breaker: &self.breaker, usable: true, tried: false };
-        let index = choose_by(self.now, &mut self.rng, self.loads.len(), candidate, Mechanisms::default())
-            .expect("all are eligible");
+        let index = choose_by(
+            self.now,
+            &mut self.rng,
+            self.loads.len(),
+            &Shares::default(),
+            candidate,
+            Mechanisms::default(),
+        )
+        .expect("all are eligible");
         // A tenth more or less, as real answers vary.
         let latency = self.latencies[index] * self.rng.u64(90..=110) / 100;
         self.loads[index].on_open();

@@ -2,23 +2,37 @@
 
 use proptest::prelude::*;
 
+use sinew_api::snapshot::WEIGHT_MAX;
+
 use super::*;
 use crate::breaker::BreakerState;
 use crate::mechanisms::Mechanism;
 
 const NOW: u64 = 10_000_000;
-const ALL: Mechanisms = Mechanisms { failover: true, latency: true, probation: true };
+const ALL: Mechanisms = Mechanisms { failover: true, latency: true, probation: true, weights: true };
 
 /// What a candidate is made of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Endpoint {
     load: Load,
     breaker: Breaker,
     unusable: bool,
     tried: bool,
+    weight: u16,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        let (load, breaker) = (Load::default(), Breaker::default());
+        Self { load, breaker, unusable: false, tried: false, weight: WEIGHT_MAX }
+    }
 }
 
 impl Endpoint {
+    fn weighing(weight: u16) -> Self {
+        Self { weight, ..Self::default() }
+    }
+
     fn measured(latency_us: u64) -> Self {
         let endpoint = Self::default();
         endpoint.load.on_latency(NOW, latency_us);
@@ -50,6 +64,7 @@ fn pick(
     rng: &mut fastrand::Rng,
     mechanisms: Mechanisms,
 ) -> Result<usize, Unavailable> {
+    let shares = Shares::new(endpoints.iter().map(|endpoint| endpoint.weight));
     let candidate = |index: usize| {
         let endpoint: &Endpoint = &endpoints[index];
         Candidate {
@@ -59,7 +74,7 @@ fn pick(
             tried: endpoint.tried,
         }
     };
-    choose_by(NOW, rng, endpoints.len(), candidate, mechanisms)
+    choose_by(NOW, rng, endpoints.len(), &shares, candidate, mechanisms)
 }
 
 /// How often each of `endpoints` is picked in 3000 picks; an open breaker is a failure.
@@ -211,16 +226,92 @@ proptest! {
     }
 
     #[test]
-    fn a_slice_and_a_function_give_the_same_pick(seed: u64, endpoints in prop::collection::vec(endpoint(), 0..9)) {
-        let mechanisms = ALL.without(Mechanism::Probation);
-        let candidates: Vec<Candidate<'_>> = endpoints
+    fn without_an_own_view_shares_are_what_weights_say_among_those_that_are_eligible(
+        seed: u64,
+        weights in prop_oneof![
+            prop::collection::vec((1..=WEIGHT_MAX, any::<bool>()), 2..8),
+            prop::collection::vec((1..=WEIGHT_MAX, any::<bool>()), 65..100),
+        ],
+    ) {
+        let endpoints: Vec<_> = weights
             .iter()
-            .map(|e| Candidate { load: &e.load, breaker: &e.breaker, usable: !e.unusable, tried: e.tried })
+            .map(|(weight, out)| Endpoint { unusable: *out, ..Endpoint::weighing(*weight) })
             .collect();
+        let all: u32 = weights.iter().filter(|(_, out)| !out).map(|(weight, _)| u32::from(*weight)).sum();
+        prop_assume!(all > 0);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut counts = vec![0_u32; weights.len()];
 
-        let by_slice = choose(NOW, &mut fastrand::Rng::with_seed(seed), &candidates, mechanisms);
-        let by_function = pick(&endpoints, &mut fastrand::Rng::with_seed(seed), mechanisms);
+        for _ in 0..2000 {
+            counts[pick(&endpoints, &mut rng, ALL.without(Mechanism::Latency)).expect("some are eligible")] += 1;
+        }
 
-        prop_assert_eq!(by_slice, by_function);
+        for (count, (weight, out)) in counts.into_iter().zip(weights) {
+            let expected = if out { 0.0 } else { 2000.0 * f64::from(weight) / f64::from(all) };
+            prop_assert!((f64::from(count) - expected).abs() <= 6.0 * expected.sqrt() + 1.0, "{count} {expected}");
+        }
+    }
+}
+
+#[test]
+fn where_nothing_was_measured_shares_are_what_weights_say_also_between_two() {
+    let counts = counts(&[Endpoint::weighing(WEIGHT_MAX), Endpoint::weighing(WEIGHT_MAX / 10)], ALL);
+
+    assert!((200..350).contains(&counts[1]), "an eleventh: {counts:?}");
+}
+
+#[test]
+fn the_own_view_overrides_a_weight_by_as_much_as_the_weight_stands_for() {
+    let lighter = |latency_us| Endpoint { weight: WEIGHT_MAX / 10, ..Endpoint::measured(latency_us) };
+
+    let nine_times = counts(&[Endpoint::measured(9000), lighter(1000)], ALL);
+    let eleven_times = counts(&[Endpoint::measured(11_000), lighter(1000)], ALL);
+
+    assert!(nine_times[0] > 2600, "{nine_times:?}");
+    assert_eq!(eleven_times, [0, 3000]);
+}
+
+#[test]
+fn an_endpoint_of_weight_0_is_taken_only_when_no_other_is_eligible() {
+    for others in [1, 10, 100] {
+        let mut endpoints = fresh(others);
+        endpoints.push(Endpoint { weight: 0, ..Endpoint::measured(1) });
+        assert_eq!(counts(&endpoints, ALL)[others], 0, "{others}");
+
+        endpoints[..others].iter_mut().for_each(|endpoint| endpoint.unusable = true);
+        assert_eq!(counts(&endpoints, ALL)[others], 3000, "{others}");
+    }
+}
+
+#[test]
+fn without_weights_draws_are_even() {
+    let endpoints = [Endpoint::weighing(WEIGHT_MAX), Endpoint::weighing(1), Endpoint::weighing(0)];
+
+    let counts = counts(&endpoints, ALL.without(Mechanism::Weights));
+
+    assert!(counts.iter().all(|n| (850..1150).contains(n)), "{counts:?}");
+}
+
+#[test]
+fn a_pick_looks_at_a_bounded_number_of_candidates_while_some_can_be_drawn() {
+    for weights in [[1, WEIGHT_MAX], [WEIGHT_MAX, WEIGHT_MAX]] {
+        let endpoints: Vec<_> =
+            (0..10_000).map(|n| Endpoint::weighing(weights[usize::from(n > 0)])).collect();
+        let shares = Shares::new(endpoints.iter().map(|endpoint| endpoint.weight));
+        let looks = std::cell::Cell::new(0);
+        let candidate = |index: usize| {
+            looks.set(looks.get() + 1);
+            let Endpoint { load, breaker, .. } = &endpoints[index];
+            // Every other one is out.
+            Candidate { load, breaker, usable: index % 2 == 0, tried: false }
+        };
+        for seed in 0..1000 {
+            looks.set(0);
+            let mut rng = fastrand::Rng::with_seed(seed);
+
+            choose_by(NOW, &mut rng, endpoints.len(), &shares, candidate, ALL).expect("some are eligible");
+
+            assert!(looks.get() <= DRAWS_MAX + 2, "{} looks", looks.get());
+        }
     }
 }

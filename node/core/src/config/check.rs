@@ -15,6 +15,8 @@ use crate::mechanisms::Mechanisms;
 const DATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7410);
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7403);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A week is a long holiday of a small team.
+const EXPIRY_GRACE: Duration = Duration::from_hours(7 * 24);
 
 /// Listeners of one node: each is a socket, and the usual limit of open files is 1024.
 const LISTENS_MAX: usize = 512;
@@ -37,6 +39,8 @@ pub(super) fn check(raw: RawConfig, file: &Table<'_>) -> Option<Config> {
         admin: node.admin.map_or(Some(ADMIN), Spanned::into_inner),
         access_log: node.access_log.map(Spanned::into_inner),
         token_file: node.token_file.map(Spanned::into_inner),
+        controllers: node.controllers.into_iter().map(Spanned::into_inner).collect(),
+        expiry_grace: node.expiry_grace.map_or(EXPIRY_GRACE, Spanned::into_inner),
         connect_timeout: node.connect_timeout.map_or(CONNECT_TIMEOUT, Spanned::into_inner),
         dead_after: node.dead_after.map_or(sinew_transport_core::link::DEAD_AFTER, Spanned::into_inner),
         listens: listens.into_iter().map(into_listen).collect::<Option<_>>()?,

@@ -20,6 +20,11 @@ const CONNECT_TIMEOUT: [Duration; 2] = [Duration::from_millis(100), Duration::fr
 /// Least and most of `dead_after`: below, a short stall kills connections; above, the idle timeout of 30 s
 /// comes first.
 const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
+/// Least and most of `expiry_grace`: none at all; longer than a quarter, an expired certificate is no longer an
+/// oversight.
+const EXPIRY_GRACE: [Duration; 2] = [Duration::ZERO, Duration::from_hours(90 * 24)];
+/// Addresses of controllers: as many as a token carries.
+const CONTROLLERS_MAX: usize = 8;
 /// Most of `capacity`: a million to one is no ratio that anybody measured.
 const CAPACITY_MAX: u32 = 1_000_000;
 /// Labels of one endpoint: every caller's snapshot carries them, and the controller takes no more.
@@ -39,6 +44,8 @@ const NODE_KEYS: &[Key] = &[
     Key::new("admin", "admin = \"127.0.0.1:7403\", or \"\" to switch it off"),
     Key::new("access_log", "access_log = \"/var/log/sinew/access.log\""),
     Key::new("token_file", "token_file = \"/run/sinew/token\""),
+    Key::new("controllers", "controllers = [\"controller.example:7401\"], hosts with ports"),
+    Key::new("expiry_grace", "expiry_grace = \"7d\""),
     Key::new("connect_timeout", "connect_timeout = \"10s\""),
     Key::new("dead_after", "dead_after = \"10s\""),
 ];
@@ -76,6 +83,8 @@ pub(super) struct RawNode {
     pub(super) admin: Written<Option<SocketAddr>>,
     pub(super) access_log: Written<PathBuf>,
     pub(super) token_file: Written<PathBuf>,
+    pub(super) controllers: Vec<Spanned<String>>,
+    pub(super) expiry_grace: Written<Duration>,
     pub(super) connect_timeout: Written<Duration>,
     pub(super) dead_after: Written<Duration>,
 }
@@ -122,6 +131,8 @@ fn read_node(table: &Table<'_>) -> RawNode {
         ),
         access_log: table.text("access_log", text::path),
         token_file: table.text("token_file", text::path),
+        controllers: table.texts("controllers", CONTROLLERS_MAX, text::host_and_port),
+        expiry_grace: table.duration("expiry_grace", EXPIRY_GRACE[0]..=EXPIRY_GRACE[1]),
         connect_timeout: table.duration("connect_timeout", CONNECT_TIMEOUT[0]..=CONNECT_TIMEOUT[1]),
         dead_after: table.duration("dead_after", DEAD_AFTER[0]..=DEAD_AFTER[1]),
     }

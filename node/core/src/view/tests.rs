@@ -197,3 +197,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn other_weights_forget_nothing_and_follow_their_endpoints_when_sorted() {
+    let weighing = |text, weight| Endpoint { weight, ..endpoint(text, 0) };
+    let before = compile(snapshot(vec![endpoint("n1", 0), endpoint("n2", 0)]), None);
+    record(&before, &id("n1", 0)).load.on_open();
+
+    let after = compile(snapshot(vec![weighing("n2", 7), weighing("n1", 900)]), Some(&before));
+
+    assert_eq!(record(&after, &id("n1", 0)).load.in_flight(), 1);
+    assert!(Arc::ptr_eq(record(&before, &id("n1", 0)), record(&after, &id("n1", 0))));
+    assert_eq!(*after.service(&name("orders")).expect("known").shares, Shares::new([900, 7]));
+}

@@ -33,6 +33,10 @@ pub struct Hello {
     pub ext: Ext,
 }
 
+/// In [`Hello::ext`]: this connection's certificates vouch for an older one between the same two nodes, named
+/// by 32 bytes that only its two ends can derive from its keys.
+pub const VOUCHES: u16 = 1;
+
 impl Message for Hello {
     const KIND: u16 = 1;
     const MAX_LEN: u32 = 4096;

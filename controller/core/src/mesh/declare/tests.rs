@@ -1,5 +1,4 @@
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use sinew_api::apply::LagReason;
 use sinew_api::control::{Listen, Register};
@@ -61,7 +60,7 @@ impl Story {
         {
             mesh.grant(&node(name), [service("orders"), service("web")].into());
             let register = register(serves, calls);
-            let session = mesh.register(Duration::ZERO, &node(name), register, IP).expect("granted").session;
+            let session = mesh.register(&node(name), register, IP).expect("granted").session;
             sessions.push((name, session));
         }
         let mut this = Self { mesh, sessions };
@@ -220,7 +219,7 @@ fn a_rollout_names_who_has_not_acknowledged_and_why() {
     let told = story.mesh.rollout(revision);
     let register = register(None, None);
     story.mesh.grant(&node("fresh"), [service("web")].into());
-    let session = story.mesh.register(Duration::ZERO, &node("fresh"), register, IP).expect("granted").session;
+    let session = story.mesh.register(&node("fresh"), register, IP).expect("granted").session;
     story.sessions.push(("fresh", session));
     let here = story.mesh.rollout(revision);
     story.turn();

@@ -1,7 +1,6 @@
 //! Endpoints that come and go within a session: who hears of it, and what is refused.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sinew_api::control::{FarewellReason, Listen, Register};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
@@ -49,7 +48,7 @@ impl Stage {
                 ext: Vec::new(),
             };
             let ip = "10.0.0.1".parse().expect("valid");
-            mesh.register(Duration::from_secs(1), &node(name), register, ip).expect("granted").session
+            mesh.register(&node(name), register, ip).expect("granted").session
         };
         let host = up("host", vec![serve(0, "orders", Health::Starting)], &[]);
         let sessions = vec![

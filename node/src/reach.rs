@@ -1,0 +1,137 @@
+//! Which controllers there are, and how one of them is reached.
+//!
+//! Those of `controllers` in the configuration come first, then those of the token. None is preferred for
+//! long: every attempt begins with the next. They are dialled one after the other, without waiting for those
+//! that say nothing, and the first that answers is it: a dead address costs [`STAGGER`], not a handshake's
+//! timeout.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinew_transport::session::{DialError, Session, dial_control};
+use sinew_transport::verify::Refusals;
+use sinew_transport::{Credentials, Runtime};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// How long one controller is given before the next is dialled beside it: some round trips of a long way.
+const STAGGER: Duration = Duration::from_millis(300);
+
+/// The most addresses that are dialled in one round: what the configuration and a token may name.
+const DIALS_MAX: usize = 16;
+
+/// The controllers of a mesh.
+#[derive(Debug)]
+pub(crate) struct Controllers {
+    names: Vec<String>,
+    /// Who comes first in the next round.
+    turn: usize,
+}
+
+/// A session, and with whom.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session: Session,
+    pub(crate) controller: SocketAddr,
+    /// The end of the earlier of both certificates, seconds since 1970.
+    pub(crate) until: u64,
+}
+
+impl Controllers {
+    /// `configured` before `from_token`, each once; `turn` is a number to begin with.
+    pub(crate) fn new(configured: &[String], from_token: &[SocketAddr], turn: usize) -> Self {
+        let mut names: Vec<String> = Vec::new();
+        for name in configured.iter().cloned().chain(from_token.iter().map(ToString::to_string)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Self { names, turn }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Where to dial in this round, in order. The next round begins with another.
+    async fn round(&mut self, runtime: &Arc<dyn Runtime>) -> Vec<SocketAddr> {
+        let count = self.names.len().max(1);
+        let mut found = Vec::new();
+        for index in 0..self.names.len() {
+            let name = &self.names[(self.turn + index) % count];
+            match runtime.resolve(name).await {
+                Ok(addresses) => found.extend(addresses),
+                Err(error) => tracing::warn!(controller = name, %error, "controller's name not resolved"),
+            }
+        }
+        self.turn = (self.turn + 1) % count;
+        let mut once = Vec::new();
+        found.retain(|address| {
+            !once.contains(address) && once.len() < DIALS_MAX && {
+                once.push(*address);
+                true
+            }
+        });
+        found
+    }
+
+    /// A session with whoever answers first; none when nobody does.
+    pub(crate) async fn dial(
+        &mut self,
+        runtime: &Arc<dyn Runtime>,
+        credentials: &Arc<Credentials>,
+        refusals: &Arc<Refusals>,
+    ) -> Option<Opened> {
+        let mut left = self.round(runtime).await.into_iter().peekable();
+        let mut dials = JoinSet::new();
+        loop {
+            if let Some(address) = left.next() {
+                let (runtime, credentials, refusals) =
+                    (Arc::clone(runtime), Arc::clone(credentials), Arc::clone(refusals));
+                dials.spawn(async move {
+                    (address, dial_control(&runtime, address, &credentials, &refusals).await)
+                });
+            } else if dials.is_empty() {
+                return None;
+            }
+            // After a refusal the next is dialled at once; without an answer, after a while.
+            let answered = tokio::select! {
+                answered = first(&mut dials) => answered,
+                () = sleep(STAGGER), if left.peek().is_some() => continue,
+            };
+            match answered {
+                Some((controller, Ok(session))) => {
+                    let until = session.peer_expiry.unwrap_or(0).min(credentials.expiry());
+                    return Some(Opened { session, controller, until });
+                }
+                Some((controller, Err(error))) => {
+                    tracing::warn!(%controller, %error, "no control session; traffic goes on with the last snapshot");
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+type Dialled = (SocketAddr, Result<Session, DialError>);
+
+async fn first(dials: &mut JoinSet<Dialled>) -> Option<Dialled> {
+    dials.join_next().await.and_then(Result::ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_of_the_configuration_come_first_and_each_once() {
+        let token = ["10.0.0.1:7401", "10.0.0.2:7401"].map(|text| text.parse().expect("an address"));
+        let configured = ["controller.example:7401".to_owned(), "10.0.0.2:7401".to_owned()];
+
+        let controllers = Controllers::new(&configured, &token, 0);
+
+        assert_eq!(controllers.names, ["controller.example:7401", "10.0.0.2:7401", "10.0.0.1:7401"]);
+    }
+}
