@@ -21,7 +21,7 @@ use sinew_transport::{Keyring, Reach, StreamError, Trust};
 use sinew_transport_core::ids::Revision;
 use sinew_transport_core::wire::{self, Malformed, Message};
 use tokio::sync::mpsc;
-use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
+use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::hosting::Telling;
@@ -35,6 +35,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// The same after another process with this node's identity took over: at least, at most. It is for a person
 /// to end that; the first try tells the controller that both are alive.
 const SUPERSEDED_BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
+
+/// How long the first registration waits for the first checks: a service that answers does so within it, and is then
+/// never announced as one that does not.
+const FIRST_CHECKS: Duration = Duration::from_millis(100);
 
 /// How often a node says what it sees of its links.
 const REPORT_EVERY: TokioDuration = Duration::from_secs(1);
@@ -83,6 +87,7 @@ impl Control {
             tracing::error!("no controller is known: set `controllers`, or join again with a new token");
             return;
         }
+        let _ = timeout(FIRST_CHECKS, self.plane.hosting.first_findings()).await;
         loop {
             let opened = match next.take() {
                 Some(opened) => Some(opened),

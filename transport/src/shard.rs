@@ -283,7 +283,7 @@ async fn live(shard: &Arc<Shard>, peer: &Peer, greeted: Greeted, handler: Arc<dy
     };
     tokio::select! {
         () = accepting => {}
-        () = speak(&link, &mut send, handler.teller()) => {}
+        () = speak(&link, &mut send, handler.teller(&link)) => {}
         error = read_tells(&mut receive, &link, &*handler) => unreadable(shard, &link, &error),
         () = retire(&link) => {}
         () = shard.closing.cancelled() => {}
