@@ -10,6 +10,7 @@ mod apply;
 mod bench;
 mod client;
 mod completion;
+mod config;
 mod controller;
 mod demo;
 mod dev;
@@ -70,6 +71,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Run a scenario file: a mesh, its load, its faults, and what is expected of it
     Bench(bench::BenchArgs),
+    /// Print schemas and examples of our files, and check files without running anything
+    Config(config::ConfigArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
     /// Print the version
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Command::Effective(args) => get::effective(args),
         Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args),
         Command::Version => {
             println!("sinew {}", env!("CARGO_PKG_VERSION"));

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
@@ -14,6 +14,7 @@ use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::access::AccessLog;
 use crate::hosting::Hosting;
@@ -92,6 +93,8 @@ pub(crate) struct Plane {
     known: Mutex<Known>,
     routes: ArcSwap<Routes>,
     revision: watch::Sender<Option<Revision>>,
+    /// When the first snapshot came into use.
+    begun: OnceLock<Instant>,
 }
 
 impl Plane {
@@ -119,6 +122,7 @@ impl Plane {
             known: Mutex::default(),
             routes: ArcSwap::from_pointee(Routes::new(Arc::new(View::empty()), &peers)),
             revision: watch::Sender::new(None),
+            begun: OnceLock::new(),
             peers,
         }
     }
@@ -138,6 +142,11 @@ impl Plane {
         self.revision.subscribe()
     }
 
+    /// When the first snapshot came into use; none before.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.begun.get().copied()
+    }
+
     /// Takes a snapshot into use, with what peers have told since laid over it: checked, compiled, one swap.
     ///
     /// # Errors
@@ -155,6 +164,7 @@ impl Plane {
         let (assigned, granted) = (snapshot.assigned.clone(), view.granted.clone());
         self.listeners.want(&snapshot.listeners);
         self.swap(view, &snapshot);
+        self.begun.get_or_init(Instant::now);
         known.snapshot = Some(Arc::new(snapshot));
         drop(known);
         self.hosting.assign(&assigned, &granted);

@@ -10,6 +10,9 @@
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod connections;
+mod controllers;
+mod copies;
+mod expiry;
 mod rotation;
 #[path = "../support/mod.rs"]
 mod support;

@@ -183,6 +183,12 @@ impl SessionCloser {
         }
     }
 
+    /// Packets that arrived from the other end so far: one more is a sign of life.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
     /// Waits until the session is gone, and says why: whether it was closed by the other end
     /// deliberately, or lost.
     pub async fn closed(&self) -> SessionEnd {

@@ -20,8 +20,15 @@ use crate::tls::{self, ALPN_CONTROL, ALPN_JOIN, Credentials, CredentialsError};
 use crate::validity::{Trust, Validity};
 use crate::verify::{Expect, Refusal, Refusals, identity_of};
 
-/// Handshakes in progress at once; more are refused and counted. Authentic nodes come back.
-const HANDSHAKES_MAX: usize = 1024;
+/// Handshakes in progress at once. Each takes a fraction of a millisecond of a core and two round trips: with
+/// 100 ms between them, these are a thousand a second. Who comes beyond it waits in [`WAITING_MAX`].
+const HANDSHAKES_MAX: usize = 256;
+/// First packets that wait for their handshake, as many as come when a mesh of thousands comes back at once;
+/// more are refused, and their nodes come back with back-off.
+const WAITING_MAX: usize = 4096;
+/// From this many handshakes in progress on, a dialler must prove its address first, so that nobody fills the
+/// places under addresses that are not his.
+const PROVE_FROM: usize = 64;
 
 /// What arrived at a controller.
 #[derive(Debug)]
@@ -128,6 +135,7 @@ impl Settings {
         config
             .transport_config(Arc::new(quic::session()))
             .migration(false)
+            .max_incoming(WAITING_MAX)
             .time_source(Arc::new(tls::WallTime(Arc::clone(&self.runtime))));
         Ok(config)
     }
@@ -140,11 +148,15 @@ async fn accept_all(
     arrived: mpsc::Sender<Arrival>,
 ) {
     let mut handshakes = JoinSet::new();
-    while let Some(incoming) = endpoint.accept().await {
+    loop {
+        while handshakes.len() >= HANDSHAKES_MAX {
+            handshakes.join_next().await;
+        }
+        let Some(incoming) = endpoint.accept().await else { return };
         while handshakes.try_join_next().is_some() {}
-        if handshakes.len() >= HANDSHAKES_MAX {
-            refusals.count(Refusal::Overloaded);
-            incoming.refuse();
+        if handshakes.len() >= PROVE_FROM && !incoming.remote_address_validated() {
+            // It costs a round trip and no memory here.
+            let _ = incoming.retry();
             continue;
         }
         let (refusals, arrived, config) = (Arc::clone(&refusals), arrived.clone(), Arc::new(server()));
