@@ -99,7 +99,9 @@ pub async fn run(
 
     let started = Instant::now();
     let mut mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
-    mesh.declare(Declared::new(ledger.resources()));
+    if !ledger.resources().is_empty() {
+        mesh.declare(Declared::new(ledger.resources()));
+    }
     mesh.restore(started.elapsed(), ledger.take_registrations());
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {

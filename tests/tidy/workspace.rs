@@ -93,7 +93,7 @@ impl Area {
         let within = |folder: &str| file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         if ["transport/core", "node/core", "controller/core", "controller/api"].into_iter().any(within) {
             Self::Core
-        } else if file == "transport/src/os.rs" || within("transport/src/os") {
+        } else if WORLD.contains(&file) || within("transport/src/os") {
             Self::World
         } else if ["transport", "node", "controller"].into_iter().any(within) {
             Self::Driver
