@@ -54,7 +54,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let scenario = match file::load(&args.file) {
         Ok(scenario) => scenario,
         Err(FileError::Invalid(mistakes)) => {
-            eprintln!("{:?}", miette::Report::new(mistakes));
+            eprintln!("{:?}", mistakes.into_report());
             return Ok(ExitCode::FAILURE);
         }
         Err(error) => return Err(error.into()),

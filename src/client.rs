@@ -1,5 +1,5 @@
-//! The controller's API, as commands call it: found through the controller's state directory, or told by
-//! address and token file. Every error says what to look at next.
+//! The controller's API and a node's admin listener, as commands call them: found through the state directory, or
+//! told by address and token file. Every error says what to look at next.
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,9 +40,25 @@ pub(crate) struct ApiArgs {
     admin_token: Option<PathBuf>,
 }
 
-/// A controller's API.
+/// Which node to ask.
+#[derive(Debug, Args)]
+pub(crate) struct NodeApiArgs {
+    /// The node's state directory; its admin listener and admin token are found there
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/sinew/node", env = "SINEW_NODE_STATE")]
+    state: PathBuf,
+}
+
+/// What a command needs of a node's `ports.json`.
+#[derive(Debug, serde::Deserialize)]
+struct NodePorts {
+    admin: Option<SocketAddr>,
+}
+
+/// A controller's API, or a node's admin listener.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// Which of the two.
+    who: &'static str,
     address: SocketAddr,
     token: Secret,
 }
@@ -60,7 +76,22 @@ impl Client {
         let default = args.state.join("admin.token");
         let file = args.admin_token.as_deref().unwrap_or(&default);
         let token = read(file, "the admin token", "pass the controller's own with --state or --admin-token")?;
-        Ok(Self { address, token: Secret::new(token.trim().to_owned()) })
+        Ok(Self { who: "controller", address, token: Secret::new(token.trim().to_owned()) })
+    }
+
+    /// Finds the admin listener of the node on this machine.
+    ///
+    /// # Errors
+    /// When no node keeps its state there, its files may not be read, or it has no admin listener.
+    pub(crate) fn of_node(args: &NodeApiArgs) -> anyhow::Result<Self> {
+        let file = args.state.join("ports.json");
+        let hint = "is a node running with this state directory? Pass --state DIR";
+        let ports = read(&file, "where the node listens", hint)?;
+        let ports: NodePorts = serde_json::from_str(&ports)
+            .with_context(|| format!("{} is not what a node writes; restart the node", file.display()))?;
+        let address = ports.admin.context("this node has no admin listener: set `admin` in its node.toml")?;
+        let token = read(&args.state.join("admin.token"), "the node's admin token", hint)?;
+        Ok(Self { who: "node", address, token: Secret::new(token.trim().to_owned()) })
     }
 
     /// Asks for something.
@@ -124,7 +155,11 @@ impl Client {
         match answer {
             Ok(answer) => answer,
             Err(_) => {
-                bail!("the controller at {} did not answer in {CALL_TIMEOUT:?}; is it stopped?", self.address)
+                bail!(
+                    "the {} at {} did not answer in {CALL_TIMEOUT:?}; is it stopped?",
+                    self.who,
+                    self.address
+                )
             }
         }
     }
@@ -136,16 +171,16 @@ impl Client {
         }
         match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => bail!("{}", problem.error),
-            Err(_) => bail!("{} answers {status}; is that a controller's API?", self.address),
+            Err(_) => bail!("{} answers {status}; is that a {}?", self.address, self.who),
         }
     }
 
     async fn ask(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
-        let address = self.address;
+        let (address, who) = (self.address, self.who);
         let stream = TcpStream::connect(address).await.with_context(|| {
             format!(
-                "no controller answers at {address}: is it running? Its state directory says where it listened \
-                 last (ports.json); look at its log, or pass --state or --api"
+                "no {who} answers at {address}: is it running? Its state directory says where it listened last \
+                 (ports.json); look at its log, or pass --state"
             )
         })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -182,7 +217,7 @@ fn ports(state: &Path) -> anyhow::Result<Ports> {
 fn read(file: &Path, what: &str, hint: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(file).map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied => "only the user who runs the controller may read it; use sudo",
+            io::ErrorKind::PermissionDenied => "only the user who runs it may read it; use sudo",
             _ => hint,
         };
         anyhow::anyhow!("reading {what} from {}: {error}; {hint}", file.display())

@@ -10,12 +10,14 @@ mod apply;
 mod bench;
 mod client;
 mod completion;
+mod config;
 mod controller;
 mod demo;
 mod dev;
 mod get;
 mod logging;
 mod node;
+mod register;
 mod status;
 mod threads;
 mod token;
@@ -47,6 +49,10 @@ enum Command {
     Controller(controller::ControllerArgs),
     /// Run a node agent beside the services of this machine
     Node(node::NodeArgs),
+    /// Tell the node on this machine of a service that it hosts from now on
+    Register(register::RegisterArgs),
+    /// Take back what was registered
+    Deregister(register::DeregisterArgs),
     /// Make tokens with which nodes join
     Token(token::TokenArgs),
     /// Declare services, nodes, endpoints and listeners from files, all or nothing
@@ -65,6 +71,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Run a scenario file: a mesh, its load, its faults, and what is expected of it
     Bench(bench::BenchArgs),
+    /// Print schemas and examples of our files, and check files without running anything
+    Config(config::ConfigArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
     /// Print the version
@@ -81,6 +89,8 @@ fn main() -> ExitCode {
         Command::Controller(args) => controller::run(args),
         Command::Node(args) => node::run(args),
         Command::Token(args) => token::run(args),
+        Command::Register(args) => register::register(args),
+        Command::Deregister(args) => register::deregister(args),
         Command::Apply(args) => apply::run(args),
         Command::Diff(args) => apply::diff(args),
         Command::Get(args) => get::get(args),
@@ -89,6 +99,7 @@ fn main() -> ExitCode {
         Command::Effective(args) => get::effective(args),
         Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args),
         Command::Version => {
             println!("sinew {}", env!("CARGO_PKG_VERSION"));

@@ -3,6 +3,8 @@
 //! A [`Config`] is right by construction. Unknown keys are mistakes: a misspelt one that is silently
 //! ignored costs more than it saves. None of the keys can be changed while the controller runs.
 
+mod keys;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use sinew_api::document::{self, InvalidDocument, Key, Table, text};
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, TrustDomain};
+
+use keys::{CONTROLLER, FILE};
 
 /// The shortest life of a node's certificate; tests run with it.
 pub const CERTIFICATE_TTL_MIN: Duration = Duration::from_secs(10);
@@ -56,25 +60,24 @@ pub struct Overrides {
     pub trust_domain: Option<TrustDomain>,
 }
 
-const FILE_KEYS: &[Key] = &[Key::new("controller", "[controller]")];
-const KEYS: &[Key] = &[
-    Key::new("state", "state = \"/var/lib/sinew/controller\""),
-    Key::new("trust_domain", "trust_domain = \"mesh.local\""),
-    Key::new("name", "name = \"c1\""),
-    Key::new("listen", "listen = \"0.0.0.0:7401\", an IP address and a port"),
-    Key::new("advertise", "advertise = [\"10.0.0.1:7401\"]"),
-    Key::new("api", "api = \"127.0.0.1:7402\", on loopback"),
-    Key::new("default_policy", "default_policy = \"allow\""),
-    Key::new("certificate_ttl", "certificate_ttl = \"24h\""),
-    Key::new("expiry_grace", "expiry_grace = \"7d\""),
-];
-
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7401);
 const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7402);
 const EXPIRY_GRACE: Duration = sinew_transport::validity::EXPIRY_GRACE;
 const CERTIFICATE_TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl Config {
+    /// The keys of a file.
+    #[must_use]
+    pub const fn keys() -> &'static [Key] {
+        FILE
+    }
+
+    /// A commented file with every key.
+    #[must_use]
+    pub const fn example() -> &'static str {
+        include_str!("config/example.toml")
+    }
+
     /// Reads a configuration; `file_name` is only shown.
     ///
     /// # Errors
@@ -88,8 +91,8 @@ impl Config {
     /// # Errors
     /// Every mistake, as in [`Config::parse`].
     pub fn parse_with(file_name: &str, text: &str, overrides: Overrides) -> Result<Self, InvalidDocument> {
-        document::read(file_name, text, document::FILE_MAX, FILE_KEYS, |file| {
-            read(&file.table_or_empty("controller", KEYS), overrides)
+        document::read(file_name, text, document::FILE_MAX, FILE, |file| {
+            read(&file.table_or_empty("controller", CONTROLLER), overrides)
         })
     }
 }

@@ -1,16 +1,16 @@
 //! What an operator declares: checked against what is there, kept, and only then told to nodes.
 //!
 //! One at a time, from the check to the disk: whoever holds the ledger is the only one to write. When a step
-//! fails, nothing has changed. Several files are read as one, so that they may speak of each other.
+//! fails, nothing has changed. Several files are read together, so that they may speak of each other.
 
-use std::ops::Range;
-
-use sinew_api::apply::{Applied, Apply, Delete, DocumentMistakes, Effective, MESSAGE_MAX, Past, Refused};
-use sinew_api::document::{InvalidDocument, Mistake};
+use sinew_api::apply::{
+    Applied, Apply, Delete, Document, DocumentMistakes, Effective, MESSAGE_MAX, Past, Refused,
+};
+use sinew_api::document::InvalidDocument;
 use sinew_api::resource::{Change, ResourceKey, Resources};
 use sinew_api::status::API_VERSION;
 use sinew_controller_core::Declared;
-use sinew_controller_core::resources::{Fault, Known, Unnamed, change, check, read};
+use sinew_controller_core::resources::{Fault, File, Known, Unnamed, change, check, read};
 use sinew_transport_core::ids::{NodeName, Revision};
 
 use crate::hub::Hub;
@@ -67,9 +67,10 @@ impl Hub {
     pub(crate) async fn apply(&self, apply: Apply) -> Result<Applied, NotDeclared> {
         let mut ledger = self.ledger().await?;
         let unnamed = if apply.prune { Unnamed::Deleted } else { Unnamed::Kept };
-        let joined = Joined::new(&apply);
         let known = Known { stored: ledger.resources(), tokens: ledger.grants() };
-        let resources = read("", &joined.text, known, unnamed).map_err(|invalid| joined.refused(&invalid))?;
+        let files: Vec<_> =
+            apply.documents.iter().map(|Document { name, text }| File { name, text }).collect();
+        let resources = read(&files, known, unnamed).map_err(|invalid| refused(&invalid))?;
         self.declare(&mut ledger, resources, apply.message, apply.dry_run).await
     }
 
@@ -128,68 +129,17 @@ impl Hub {
     }
 }
 
-/// Several files as one text.
-struct Joined<'a> {
-    apply: &'a Apply,
-    text: String,
-    /// Where each begins and ends in the text.
-    places: Vec<Range<usize>>,
-}
-
-impl<'a> Joined<'a> {
-    fn new(apply: &'a Apply) -> Self {
-        let (mut text, mut places) = (String::new(), Vec::new());
-        for document in &apply.documents {
-            let start = text.len();
-            text.push_str(&document.text);
-            places.push(start..text.len());
-            text.push('\n');
-        }
-        Self { apply, text, places }
-    }
-
-    /// The mistakes in the joined text, each in its own file.
-    fn refused(&self, invalid: &InvalidDocument) -> NotDeclared {
-        let mut documents: Vec<_> = self
-            .apply
-            .documents
-            .iter()
-            .map(|document| DocumentMistakes { name: document.name.clone(), mistakes: Vec::new(), more: 0 })
-            .collect();
-        let mut texts = Vec::new();
-        for mistake in invalid.mistakes() {
-            // What belongs to no place is told at the beginning of the first.
-            let index = self.places.iter().rposition(|place| place.start <= mistake.span.start).unwrap_or(0);
-            let mistake = self.placed(index, mistake);
-            if let Some(document) = documents.get_mut(index) {
-                let Mistake { line, column, message, help, .. } = &mistake;
-                texts.push(format!("{}:{line}:{column}: {message} ({help})", document.name));
-                document.mistakes.push(mistake);
-            }
-        }
-        if invalid.more() > 0 {
-            texts.push(format!("and {} more", invalid.more()));
-        }
-        if let Some(last) = documents.last_mut() {
-            last.more = invalid.more();
-        }
-        documents.retain(|document| !document.mistakes.is_empty() || document.more > 0);
-        NotDeclared::Mistakes(Refused {
-            api_version: API_VERSION.to_owned(),
-            error: format!("nothing was applied:\n{}", texts.join("\n")),
-            documents,
-        })
-    }
-
-    /// A mistake, placed in the file of that index.
-    fn placed(&self, index: usize, mistake: &Mistake) -> Mistake {
-        let Some(place) = self.places.get(index) else { return mistake.clone() };
-        let lines_before = self.text[..place.start].matches('\n').count();
-        let within = |at: usize| at.clamp(place.start, place.end) - place.start;
-        Mistake {
-            line: mistake.line - lines_before,
-            span: within(mistake.span.start)..within(mistake.span.end),
-            ..mistake.clone()
-        }
-    }
+/// The mistakes of all files, as a caller is told.
+fn refused(invalid: &[InvalidDocument]) -> NotDeclared {
+    let texts: Vec<_> = invalid.iter().map(ToString::to_string).collect();
+    let mistakes = |invalid: &InvalidDocument| DocumentMistakes {
+        name: invalid.file_name().to_owned(),
+        mistakes: invalid.mistakes().cloned().collect(),
+        more: invalid.more(),
+    };
+    NotDeclared::Mistakes(Refused {
+        api_version: API_VERSION.to_owned(),
+        error: format!("nothing was applied:\n{}", texts.join("\n")),
+        documents: invalid.iter().map(mistakes).collect(),
+    })
 }

@@ -6,6 +6,7 @@
 //! handed to them, so nothing piles up before a slow one.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -256,7 +257,9 @@ impl Hub {
 
     /// Brings the gauges up to date.
     pub(crate) async fn measure(&self) {
-        let (nodes, revision) = self.mesh(|mesh| (mesh.node_count(), mesh.revision()));
+        let (nodes, revision, moved) =
+            self.mesh(|mesh| (mesh.node_count(), mesh.revision(), mesh.weights_moved()));
+        self.metrics.weights_moved.inner().store(moved, Relaxed);
         let outstanding = self.ledger.lock().await.outstanding(self.wall_now().as_secs());
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.metrics.nodes.set(gauge(nodes));

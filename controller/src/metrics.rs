@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     pub(crate) rejects: Counter,
     /// Frames of control sessions that were skipped because their kind is not known here.
     pub(crate) frames_skipped: Counter,
+    /// Weights that moved far enough for their caller to be told.
+    pub(crate) weights_moved: Counter,
     /// Requests of nodes for another certificate, by what became of them: see [`crate::renew`].
     pub(crate) renewals: Family<ByOutcome, Counter>,
     /// Certificates issued to nodes, renewals included.
@@ -110,6 +112,7 @@ impl Metrics {
         this.register("pushed_bytes", "Bytes of snapshots sent", self.pushed_bytes.clone());
         this.register("pushes_too_large", "Snapshots too large to send", self.pushes_too_large.clone());
         this.register("acks", "Snapshots acknowledged", self.acks.clone());
+        this.register("weights_moved", "Weights told anew", self.weights_moved.clone());
         this.register("rejects", "Snapshots refused by nodes", self.rejects.clone());
         this.register("frames_skipped", "Frames of unknown kind", self.frames_skipped.clone());
         this.register("renewals", "Requests for another certificate, by outcome", self.renewals.clone());

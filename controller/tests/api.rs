@@ -122,6 +122,17 @@ async fn a_token_that_makes_no_sense_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn weights_of_what_is_no_service_or_is_not_there_are_a_problem() {
+    let controller = Controller::start().await;
+
+    let (wrong, why) = controller.get("/v1/weights/No%20Service").await;
+    let (absent, where_to_look) = controller.get("/v1/weights/orders").await;
+
+    assert_eq!((wrong, absent), (400, 404), "{why} {where_to_look}");
+    assert!(where_to_look.contains("sinew status"), "{where_to_look}");
+}
+
+#[tokio::test]
 async fn unknown_paths_and_methods_are_problems_too() {
     let controller = Controller::start().await;
 

@@ -1,27 +1,43 @@
-//! What an operator's tools ask a node over HTTP: `/livez`, `/readyz`, `/metrics`.
+//! What an operator's tools ask a node over HTTP: `/livez`, `/readyz`, `/metrics`, and [`endpoints`].
 //!
-//! Loopback only, no credential, nothing that changes anything. Ready means: listening, and a snapshot
-//! in use.
+//! Loopback only. What only shows how the node is asks for no credential; ready means: listening, and a snapshot in
+//! use. What is under `/v1/` wants the admin token, and what changes something is a POST. Nothing answers pages of
+//! other origins.
+
+pub(crate) mod endpoints;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
+use sinew_api::Secret;
+use sinew_api::hosting::Health;
 use sinew_transport::http::HttpListener;
 use sinew_transport::verify::Refusals;
 use sinew_transport::{AppListener, Reach, Trust};
 
+use tokio::time::{Duration, timeout};
+
+use crate::hosting::RegisteredFile;
 use crate::plane::Plane;
+
+/// The largest body that is read: an endpoint with all its labels has some 3 KiB.
+const BODY_MAX: usize = 16 * 1024;
+/// How long a call may take. All of them answer from memory, or after one small write to disk.
+const CALL_TIME: Duration = Duration::from_secs(10);
 
 struct Admin {
     plane: Arc<Plane>,
     registry: Registry,
     refusals: Arc<Refusals>,
+    token: Secret,
+    registered: RegisteredFile,
     trust: Arc<Trust>,
 }
 
@@ -31,17 +47,39 @@ pub(crate) async fn serve(
     plane: Arc<Plane>,
     refusals: Arc<Refusals>,
     trust: Arc<Trust>,
+    token: Secret,
+    registered: RegisteredFile,
 ) {
     let registry = plane.metrics.registry();
-    let admin = Arc::new(Admin { plane, registry, refusals, trust });
+    let admin = Arc::new(Admin { plane, registry, refusals, token, registered, trust });
+    let private = Router::new()
+        .route("/v1/endpoints", get(endpoints::endpoints))
+        .route("/v1/register", post(endpoints::register))
+        .route("/v1/deregister", post(endpoints::deregister))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), endpoints::credential));
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .merge(private)
+        .method_not_allowed_fallback(async || {
+            let help = "this path takes another method: endpoints GET, register and deregister POST";
+            endpoints::problem(StatusCode::METHOD_NOT_ALLOWED, help)
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn(endpoints::browser))
         .with_state(admin);
     if let Err(error) = axum::serve(HttpListener(listener), app).await {
         tracing::error!(%error, "the admin pages are gone");
     }
+}
+
+/// No call takes longer than [`CALL_TIME`], however slowly its body comes.
+async fn in_time(request: Request, next: Next) -> Response {
+    timeout(CALL_TIME, next.run(request)).await.unwrap_or_else(|_| {
+        endpoints::problem(StatusCode::REQUEST_TIMEOUT, "the call took too long; send its body at once")
+    })
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
@@ -59,6 +97,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     write_refusals(&mut text, &admin.refusals);
     write_graced(&mut text, &admin.trust);
     write_links(&mut text, &admin.plane);
+    write_endpoints(&mut text, &admin.plane);
     text.push_str("# EOF\n");
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -69,6 +108,16 @@ fn write_refusals(text: &mut String, refusals: &Refusals) {
     text.push_str("# TYPE sinew_peers_refused counter\n");
     for (reason, count) in refusals.all() {
         let _ = writeln!(text, "sinew_peers_refused_total{{reason=\"{}\"}} {count}", reason.name());
+    }
+}
+
+/// Gauges of endpoints are read from their table when asked.
+fn write_endpoints(text: &mut String, plane: &Plane) {
+    text.push_str("# HELP sinew_endpoint_up 1 when an endpoint of this node takes new connections.\n");
+    text.push_str("# TYPE sinew_endpoint_up gauge\n");
+    for endpoint in plane.hosting.endpoints() {
+        let (service, slot, up) = (endpoint.service, endpoint.slot, u8::from(endpoint.health == Health::Up));
+        let _ = writeln!(text, "sinew_endpoint_up{{service=\"{service}\",slot=\"{slot}\"}} {up}");
     }
 }
 

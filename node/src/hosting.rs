@@ -8,6 +8,7 @@
 //! stopped is not found by connecting alone, since its kernel goes on accepting. A service that answers a caller
 //! while a check waits has answered the check: one that works on one connection at a time may be too busy for it.
 
+mod registered;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use sinew_api::admin::{NodeEndpoint, Origin};
 use sinew_api::hosting::{Health, HealthCheck, Probe, Serve};
 use sinew_api::snapshot::Assigned;
 use sinew_node_core::ServeConfig;
-use sinew_node_core::hosting::{Finding, Hosted, Origin, Table};
+use sinew_node_core::hosting::{Finding, Hosted, Table};
 use sinew_transport::{Clock, Runtime};
 use sinew_transport_core::ids::ServiceName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -30,7 +32,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::local::is_out_of_descriptors;
+use crate::metrics::Metrics;
 
+pub(crate) use registered::{RegisteredFile, Untaken};
 pub(crate) use telling::Telling;
 
 /// One slot, as inbound streams see it.
@@ -80,24 +84,37 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Hosting {
     runtime: Arc<dyn Runtime>,
+    metrics: Arc<Metrics>,
     clock: Clock,
     table: Mutex<Table>,
     places: ArcSwap<BTreeMap<u16, Arc<Place>>>,
     version: watch::Sender<u64>,
+    /// Held by whoever changes what is registered, until it is on disk and in the table.
+    registering: Mutex<()>,
+    /// What the operator declared, and the node's grants.
+    assigned: ArcSwap<(Vec<Assigned>, BTreeSet<ServiceName>)>,
     /// Wakes the checks when something may be due sooner than they know.
     wake: Notify,
 }
 
 impl Hosting {
     /// The endpoints of the configuration, none of them checked yet.
-    pub(crate) fn new(serves: &[ServeConfig], runtime: &Arc<dyn Runtime>, clock: Clock) -> Self {
+    pub(crate) fn new(
+        serves: &[ServeConfig],
+        runtime: &Arc<dyn Runtime>,
+        metrics: &Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
         let version = u64::try_from(runtime.wall_now().as_micros()).unwrap_or(u64::MAX / 2);
         let hosting = Self {
             runtime: Arc::clone(runtime),
+            metrics: Arc::clone(metrics),
             clock,
             table: Mutex::new(Table::new(version)),
             places: ArcSwap::default(),
             version: watch::Sender::new(version),
+            registering: Mutex::new(()),
+            assigned: ArcSwap::default(),
             wake: Notify::new(),
         };
         hosting.change(|table, now_us| {
@@ -145,8 +162,43 @@ impl Hosting {
         result
     }
 
+    /// Everything, for the admin pages.
+    pub(crate) fn endpoints(&self) -> Vec<NodeEndpoint> {
+        self.look(|table| table.all().map(|(slot, hosted)| self.shown(slot, hosted)).collect())
+    }
+
+    /// What stands in a slot, for the admin pages.
+    pub(crate) fn endpoint(&self, slot: u16) -> Option<NodeEndpoint> {
+        self.look(|table| table.hosted(slot).map(|hosted| self.shown(slot, hosted)))
+    }
+
+    fn shown(&self, slot: u16, hosted: &Hosted) -> NodeEndpoint {
+        NodeEndpoint {
+            service: hosted.service.clone(),
+            slot,
+            address: hosted.address,
+            labels: hosted.labels.clone(),
+            capacity: hosted.capacity,
+            health: hosted.health(),
+            origin: hosted.origin,
+            connections: self.place(slot).map_or(0, |place| place.in_flight()),
+        }
+    }
+
     /// Makes the operator's endpoints those of a snapshot.
     pub(crate) fn assign(&self, assigned: &[Assigned], granted: &BTreeSet<ServiceName>) {
+        let wanted = Arc::new((assigned.to_vec(), granted.clone()));
+        if **self.assigned.load() == *wanted {
+            return;
+        }
+        self.assigned.store(wanted);
+        self.reassign();
+    }
+
+    /// Takes in what the operator declared, as far as it is not there: something else may have had its place.
+    pub(crate) fn reassign(&self) {
+        let wanted = self.assigned.load();
+        let (assigned, granted) = &**wanted;
         for (service, reason) in self.change(|table, now_us| table.assign(now_us, assigned, granted)) {
             tracing::warn!(%service, reason, "an endpoint that the operator declared for this node is left out");
         }
@@ -200,6 +252,7 @@ impl Hosting {
     }
 
     fn found(&self, slot: u16, finding: Finding) {
+        self.metrics.checked(finding);
         if let Some(health) = self.change(|table, now_us| table.handle_finding(now_us, slot, finding)) {
             self.tell(slot, health);
         }

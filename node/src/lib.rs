@@ -19,6 +19,7 @@ mod copy;
 mod hosting;
 mod identity;
 mod inbound;
+mod listeners;
 mod local;
 mod metrics;
 mod outbound;

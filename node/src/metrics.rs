@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use sinew_node_core::hosting::Finding;
 use sinew_node_core::{Direction, Outcome, Record};
 use sinew_transport_core::Code;
 
@@ -37,6 +38,11 @@ struct Reason {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Renewed {
     result: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Found {
+    found: Word,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,6 +88,10 @@ pub(crate) struct Metrics {
     pub(crate) access_log_dropped: Counter,
     /// Snapshots refused.
     pub(crate) snapshots_rejected: Counter,
+    /// Attempts to open a listener that the operator declared, which failed.
+    pub(crate) listeners_failed: Counter,
+    /// Checks of this node's endpoints, by what they found.
+    health_checks: Family<Found, Counter>,
     /// The revision in use.
     pub(crate) revision: Gauge,
     /// The end of this node's certificate, seconds since 1970.
@@ -132,6 +142,10 @@ impl Metrics {
         self.refused_streams.get_or_create(&CodeLabel { code: Word(code.name()) }).inc();
     }
 
+    pub(crate) fn checked(&self, finding: Finding) {
+        self.health_checks.get_or_create(&Found { found: Word(finding.name()) }).inc();
+    }
+
     pub(crate) fn moved(&self, reason: &'static str) {
         self.moved.get_or_create(&Reason { reason: Word(reason) }).inc();
     }
@@ -177,6 +191,8 @@ impl Metrics {
             self.access_log_dropped.clone(),
         );
         r.register("snapshots_rejected", "Snapshots refused", self.snapshots_rejected.clone());
+        r.register("listeners_failed", "Declared listeners not opened", self.listeners_failed.clone());
+        r.register("health_checks", "Checks of endpoints", self.health_checks.clone());
         r.register("config_revision", "The revision in use", self.revision.clone());
         let expiry = self.certificate_expiry.clone();
         r.register("certificate_expiration_timestamp_seconds", "End of this node's certificate", expiry);

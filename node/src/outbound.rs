@@ -3,6 +3,7 @@
 //! A connection is accepted here, handed to a shard once, and from then on is one task: find an endpoint
 //! ([`connect`]), join the two ends ([`connected`]), record the outcome exactly once.
 
+mod assigned;
 mod connect;
 mod connected;
 mod pick;

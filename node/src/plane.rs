@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
@@ -14,9 +14,11 @@ use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::access::AccessLog;
 use crate::hosting::Hosting;
+use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::tells::Heard;
 
@@ -83,12 +85,16 @@ pub(crate) struct Plane {
     pub(crate) active: Vec<AtomicU32>,
     /// What stands behind this node.
     pub(crate) hosting: Arc<Hosting>,
+    /// The listeners that the operator declared.
+    pub(crate) listeners: Listeners,
     /// To [`crate::tells::follow`].
     pub(crate) heard: mpsc::Sender<Heard>,
     /// Held while a view is made of it.
     known: Mutex<Known>,
     routes: ArcSwap<Routes>,
     revision: watch::Sender<Option<Revision>>,
+    /// When the first snapshot came into use.
+    begun: OnceLock<Instant>,
 }
 
 impl Plane {
@@ -105,7 +111,8 @@ impl Plane {
         Self {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            hosting: Arc::new(Hosting::new(&config.serves, &runtime, clock)),
+            listeners: Listeners::default(),
+            hosting: Arc::new(Hosting::new(&config.serves, &runtime, &metrics, clock)),
             config,
             runtime,
             clock,
@@ -115,6 +122,7 @@ impl Plane {
             known: Mutex::default(),
             routes: ArcSwap::from_pointee(Routes::new(Arc::new(View::empty()), &peers)),
             revision: watch::Sender::new(None),
+            begun: OnceLock::new(),
             peers,
         }
     }
@@ -134,6 +142,11 @@ impl Plane {
         self.revision.subscribe()
     }
 
+    /// When the first snapshot came into use; none before.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.begun.get().copied()
+    }
+
     /// Takes a snapshot into use, with what peers have told since laid over it: checked, compiled, one swap.
     ///
     /// # Errors
@@ -141,13 +154,17 @@ impl Plane {
     pub(crate) fn apply(&self, snapshot: Snapshot) -> Result<Revision, Rejected> {
         let revision = snapshot.revision;
         let mut known = self.known();
-        let view = match self.compile(&known.overlay, &snapshot) {
-            Ok(view) => view,
-            // Should what was told be too much for it, the snapshot alone decides.
-            Err(_) => View::compile(&self.me, snapshot.clone(), Some(&self.view()))?,
+        // Alone first: what is wrong with it must not be hidden by what was told.
+        let alone = View::compile(&self.me, snapshot.clone(), Some(&self.view()))?;
+        let view = match self.lay(&known.overlay, &snapshot) {
+            laid if laid == snapshot => alone,
+            // Should what was told be too much for it, the snapshot decides.
+            laid => View::compile(&self.me, laid, Some(&self.view())).unwrap_or(alone),
         };
         let (assigned, granted) = (snapshot.assigned.clone(), view.granted.clone());
+        self.listeners.want(&snapshot.listeners);
         self.swap(view, &snapshot);
+        self.begun.get_or_init(Instant::now);
         known.snapshot = Some(Arc::new(snapshot));
         drop(known);
         self.hosting.assign(&assigned, &granted);
@@ -176,7 +193,7 @@ impl Plane {
     pub(crate) fn refresh(&self) {
         let known = self.known();
         let Some(snapshot) = &known.snapshot else { return };
-        match self.compile(&known.overlay, snapshot) {
+        match View::compile(&self.me, self.lay(&known.overlay, snapshot), Some(&self.view())) {
             Ok(view) => self.swap(view, snapshot),
             Err(rejected) => {
                 tracing::warn!(%rejected, "what peers told is left out; the view before stays in use");
@@ -184,9 +201,9 @@ impl Plane {
         }
     }
 
-    fn compile(&self, overlay: &Overlay, snapshot: &Snapshot) -> Result<View, Rejected> {
+    fn lay(&self, overlay: &Overlay, snapshot: &Snapshot) -> Snapshot {
         let (_, own) = self.hosting.serves();
-        View::compile(&self.me, overlay.over(snapshot, (&self.me, &own)), Some(&self.view()))
+        overlay.over(snapshot, (&self.me, &own))
     }
 
     /// Puts a view into use. A peer that hosts what is called here, or may do so soon, is dialled.

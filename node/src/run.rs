@@ -20,7 +20,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
 use crate::admin;
+use crate::admin::endpoints::admin_token;
 use crate::control::Control;
+use crate::hosting::RegisteredFile;
 use crate::identity::{IDENTITY, IdentityError, State};
 use crate::inbound::Inbound;
 use crate::metrics::Metrics;
@@ -118,6 +120,8 @@ pub async fn run(
     let (heard, told) = mpsc::channel(HEARD_MAX);
     let plane = Plane::new(config, shards, Arc::clone(&runtime), Arc::clone(&peers), metrics, access, heard);
     let plane = Arc::new(plane);
+    let registered = RegisteredFile::new(&runtime, &plane.config.state);
+    plane.hosting.restore(&registered)?;
     saved::restore(&plane)?;
     let boot = boot_number();
     let trust = Arc::new(Trust::alone(plane.config.expiry_grace));
@@ -140,7 +144,9 @@ pub async fn run(
         let listening = |source| RunError::Listen { address, what: "admin".into(), source };
         let listener = runtime.listen(address).map_err(listening)?;
         ports.admin = Some(listener.local_addr().map_err(listening)?);
-        tasks.spawn(admin::serve(listener, Arc::clone(&plane), Arc::clone(&refusals), Arc::clone(&trust)));
+        let token = admin_token(&runtime, &plane.config.state)?;
+        let (plane, refusals, trust) = (Arc::clone(&plane), Arc::clone(&refusals), Arc::clone(&trust));
+        tasks.spawn(admin::serve(listener, plane, refusals, trust, token, registered));
     }
     let last_line = CancellationToken::new();
     let mut farewells = JoinSet::new();
@@ -298,6 +304,7 @@ impl Part {
         for (listen, socket, _) in bound {
             tracker.spawn(self.outbound.clone().listen(listen, socket));
         }
+        tracker.spawn(self.outbound.clone().follow_assigned());
         let taking = tracker.spawn(self.outbound.clone().take_over(self.arrivals));
         let inbound = Inbound { plane: Arc::clone(plane), stop: stop.clone() };
         shard.run(Arc::new(inbound)).await;

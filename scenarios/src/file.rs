@@ -1,7 +1,7 @@
 //! Scenario files: TOML in, a [`Scenario`] or every mistake at its line and column out.
 //!
-//! Two stages. [`reader`] walks the parsed document, knows types and spelling, and yields [`tables`]: what
-//! was written, each value with its place. [`check`] gives it meaning: names are resolved, order and
+//! Two stages. [`tables`] reads the tables with their [`keys`] and yields what was written, each value with
+//! its place. [`check`] gives it meaning: names are resolved, order and
 //! limits kept. Both only collect mistakes, so that one run shows them all; a value that is missing or
 //! unreadable is reported once and skipped by everything that depends on it.
 //!
@@ -49,20 +49,16 @@
 //! ```
 
 mod check;
-mod mistakes;
-mod reader;
+mod keys;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-pub use mistakes::{InvalidScenario, Mistake};
+use sinew_api::document::{self, FILE_MAX, InvalidDocument};
 
 use crate::scenario::Scenario;
-
-/// Longest scenario file: ten times what a thousand nodes take, written out one by one.
-const MAX_FILE_LEN: u64 = 1024 * 1024;
 
 /// Why there is no scenario.
 #[derive(Debug, thiserror::Error)]
@@ -76,14 +72,14 @@ pub enum FileError {
         source: std::io::Error,
     },
     /// The file is longer than any scenario.
-    #[error("{path} is longer than {MAX_FILE_LEN} bytes; is it a scenario?")]
+    #[error("{path} is longer than {FILE_MAX} bytes; is it a scenario?")]
     TooLong {
         /// Its path.
         path: String,
     },
     /// The file says something that can't be.
     #[error(transparent)]
-    Invalid(#[from] InvalidScenario),
+    Invalid(#[from] InvalidDocument),
 }
 
 /// Reads the scenario in the file at `path`.
@@ -93,7 +89,7 @@ pub enum FileError {
 pub fn load(path: &Path) -> Result<Scenario, FileError> {
     let shown = path.display().to_string();
     let unreadable = |source| FileError::Unreadable { path: shown.clone(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_LEN {
+    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_MAX as u64 {
         return Err(FileError::TooLong { path: shown });
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
@@ -103,13 +99,7 @@ pub fn load(path: &Path) -> Result<Scenario, FileError> {
 /// Reads the scenario in `text`; `file` is what messages call it.
 ///
 /// # Errors
-/// [`InvalidScenario`] with every mistake.
-pub fn parse(file: &str, text: &str) -> Result<Scenario, InvalidScenario> {
-    let mistakes = mistakes::Mistakes::new(file, text);
-    let raw = tables::read(text, &mistakes);
-    let scenario = check::check(&raw, &mistakes);
-    match scenario {
-        Some(scenario) if mistakes.is_empty() => Ok(scenario),
-        _ => Err(mistakes.into_error()),
-    }
+/// [`InvalidDocument`] with every mistake.
+pub fn parse(file: &str, text: &str) -> Result<Scenario, InvalidDocument> {
+    document::read(file, text, FILE_MAX, keys::FILE, |table| check::check(&tables::read(table), table))
 }

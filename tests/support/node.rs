@@ -79,7 +79,7 @@ impl NodePlan {
         self
     }
 
-    /// Switches a mechanism off: `failover`, `latency` or `probation`.
+    /// Switches a mechanism off: `failover`, `latency`, `probation` or `weights`.
     pub fn without(mut self, mechanism: &str) -> Self {
         self.arguments.extend(["--without".into(), mechanism.into()]);
         self

@@ -7,10 +7,15 @@
 //! and adds what it finds by [`Table::mistake`]. At the end there is a value, or an [`InvalidDocument`] with
 //! every mistake, as text or as a miette report with the lines themselves.
 //!
+//! The keys say more than a reader needs: what each is for, its shape, its default. From them comes the JSON
+//! [`schema`] that completes a file in an editor, so that it can't disagree with what is read.
+//!
 //! Files are not opened here: the caller gives a text, and its name for messages.
 
+mod key;
 mod mistakes;
 mod near;
+mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,39 +24,14 @@ pub mod text;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub use key::{Key, Shape};
 pub use mistakes::{InvalidDocument, Mistake, Mistakes};
 pub use near::{did_you_mean, nearest};
+pub use schema::schema;
 pub use table::{Table, Written};
 
 /// The longest file that people write by hand, about ten thousand listeners.
 pub const FILE_MAX: usize = 1024 * 1024;
-
-/// A key that a table may have, and a line that shows how it is written.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    name: &'static str,
-    example: &'static str,
-}
-
-impl Key {
-    /// A key, and what its line may look like: `state = "/var/lib/sinew"`, or more words to the same end.
-    #[must_use]
-    pub const fn new(name: &'static str, example: &'static str) -> Self {
-        Self { name, example }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// A line that shows how it is written.
-    #[must_use]
-    pub const fn example(&self) -> &'static str {
-        self.example
-    }
-}
 
 /// Reads `text`, whose outermost table may have `keys`; `file_name` appears in messages only. More than `limit`
 /// bytes are not read.
@@ -70,11 +50,8 @@ pub fn read<T>(
     read: impl FnOnce(&Table<'_>) -> Option<T>,
 ) -> Result<T, InvalidDocument> {
     let mistakes = Mistakes::default();
-    let value = parse(text, limit, &mistakes).and_then(|document| {
-        let file = Table::new("the file", 0..0, document.get_ref(), &mistakes).only(keys);
-        read(&file)
-    });
-    match value {
+    let parsed = Parsed::new(text, limit, &mistakes);
+    match parsed.as_ref().and_then(|parsed| read(&parsed.table(keys, &mistakes))) {
         Some(value) if mistakes.is_empty() => Ok(value),
         _ => {
             assert!(!mistakes.is_empty(), "a file without a mistake has a value");
@@ -83,16 +60,30 @@ pub fn read<T>(
     }
 }
 
-fn parse<'t>(text: &'t str, limit: usize, mistakes: &Mistakes) -> Option<Spanned<DeTable<'t>>> {
-    if text.len() > limit {
-        let message = format!("the file has {} bytes, at most {limit} are read", text.len());
-        mistakes.add(0..0, message, "is this the right file?");
-        return None;
+/// A text that is TOML, for whoever reads several together. One is read by [`read`].
+#[derive(Debug)]
+pub struct Parsed<'t>(Spanned<DeTable<'t>>);
+
+impl<'t> Parsed<'t> {
+    /// Parses a text of at most `limit` bytes. None: it is not TOML, as `mistakes` now say.
+    #[must_use]
+    pub fn new(text: &'t str, limit: usize, mistakes: &Mistakes) -> Option<Self> {
+        if text.len() > limit {
+            let message = format!("the file has {} bytes, at most {limit} are read", text.len());
+            mistakes.add(0..0, message, "is this the right file?");
+            return None;
+        }
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let help = "the file must be TOML: strings in quotes, lists in [], one key = value a line";
+            mistakes.add(error.span().unwrap_or(0..0), error.message().trim_end(), help);
+        }
+        errors.is_empty().then_some(Self(document))
     }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let help = "the file must be TOML: strings in quotes, lists in [], one key = value a line";
-        mistakes.add(error.span().unwrap_or(0..0), error.message().trim_end(), help);
+
+    /// Its outermost table, which may have `keys`. What is wrong goes to `mistakes`.
+    #[must_use]
+    pub fn table<'a>(&'a self, keys: &'static [Key], mistakes: &'a Mistakes) -> Table<'a> {
+        Table::new("the file", 0..0, self.0.get_ref(), mistakes).only(keys)
     }
-    errors.is_empty().then_some(document)
 }

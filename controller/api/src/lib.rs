@@ -4,6 +4,7 @@
 //! - [`control`]: the messages of a control session.
 //! - [`hosting`]: what stands behind a node, and whether it answers.
 //! - [`snapshot`]: one node's whole configuration; [`delta`]: the difference between two.
+//! - [`admin`]: what a node's admin listener shows and takes.
 //! - [`status`]: what the controller's HTTP API shows; versioned JSON.
 //! - [`apply`]: what the API takes and answers around resources.
 //! - [`document`]: the reader of every TOML file that people write.
@@ -14,6 +15,7 @@
 //! Pure: no socket, no clock. Messages are frames ([`sinew_transport_core::wire`]); kinds 32 to 63 are
 //! control, 64 to 95 join. Shipped payloads are frozen; a change is a new kind.
 
+pub mod admin;
 pub mod apply;
 pub mod control;
 pub mod delta;

@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sinew_api::control::{Listen, Register};
+use sinew_api::control::{EndpointReport, LinkReport, LinkState, Listen, Register, Report};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_api::{Snapshot, delta};
 use sinew_controller_core::{Mesh, SessionEnd, SessionId, Turn};
-use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
+use sinew_transport_core::ids::{EndpointId, NodeName, Revision, ServiceName};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NODES: u8 = 4;
@@ -22,10 +22,32 @@ const SERVICES: u8 = 4;
 /// One thing that happens; numbers stand for names.
 #[derive(Debug, Clone)]
 enum Step {
-    Register { node: u8, zone: Option<u8>, serves: Vec<(u8, u8)>, calls: Vec<u8>, keeps: bool },
-    End { node: u8, closed: bool },
-    Wait { seconds: u64 },
-    Grant { node: u8, services: Vec<u8> },
+    Register {
+        node: u8,
+        zone: Option<u8>,
+        serves: Vec<(u8, u8)>,
+        calls: Vec<u8>,
+        keeps: bool,
+    },
+    End {
+        node: u8,
+        closed: bool,
+    },
+    Wait {
+        seconds: u64,
+    },
+    Grant {
+        node: u8,
+        services: Vec<u8>,
+    },
+    /// A node tells of an endpoint, and a second passes.
+    Report {
+        node: u8,
+        host: u8,
+        slot: u8,
+        latency_ms: u64,
+        errors: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,8 +59,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(node, zone, serves, calls, keeps)| Step::Register { node, zone, serves, calls, keeps }),
         2 => (node.clone(), any::<bool>()).prop_map(|(node, closed)| Step::End { node, closed }),
         1 => (1..40_u64).prop_map(|seconds| Step::Wait { seconds }),
-        1 => (node, prop::collection::vec(0..SERVICES, 1..4))
+        1 => (node.clone(), prop::collection::vec(0..SERVICES, 1..4))
             .prop_map(|(node, services)| Step::Grant { node, services }),
+        4 => (node, 0..NODES, 0..2_u8, 0..500_u64, 0..3_u8)
+            .prop_map(|(node, host, slot, latency_ms, errors)| Step::Report { node, host, slot, latency_ms, errors }),
     ]
 }
 
@@ -74,6 +98,27 @@ fn register(zone: Option<u8>, serves: &[(u8, u8)], calls: &[u8], source: &Servic
         serving: 0,
         certificate_expiry: 0,
         have: None,
+        ext: Vec::new(),
+    }
+}
+
+fn report(host: u8, slot: u8, service: Option<ServiceName>, latency_ms: u64, errors: u8) -> Report {
+    let endpoint = |service| EndpointReport {
+        service,
+        endpoint: EndpointId { node: node(host), slot: slot.into() },
+        latency_us: latency_ms * 1000,
+        turns: 10,
+        in_flight: 1,
+        successes: 1,
+        errors: errors.into(),
+    };
+    let link = LinkReport { node: node(host), state: LinkState::Up, rtt_us: 300, loss_ppm: 0 };
+    Report {
+        certificate_expiry: 0,
+        certificate_issued: 0,
+        clock_ms: 0,
+        links: vec![link],
+        endpoints: service.into_iter().map(endpoint).collect(),
         ext: Vec::new(),
     }
 }
@@ -127,6 +172,17 @@ impl World {
             }
             Step::Wait { seconds } => {
                 self.now += Duration::from_secs(seconds);
+                self.mesh.handle_timeout(self.now);
+            }
+            Step::Report { node: number, host, slot, latency_ms, errors } => {
+                if let (Some(session), Some(hosting)) =
+                    (self.sessions.get(&number), self.registered.get(&host))
+                {
+                    let service = hosting.serves.get(usize::from(slot)).map(|serve| serve.service.clone());
+                    let report = report(host, slot, service, latency_ms, errors);
+                    self.mesh.on_report(0, &node(number), *session, report);
+                }
+                self.now += Duration::from_secs(1);
                 self.mesh.handle_timeout(self.now);
             }
             Step::Grant { node: number, services } => {

@@ -20,6 +20,24 @@ fn a_state_directory_is_enough() {
 }
 
 #[test]
+fn the_example_parses_and_shows_every_key() {
+    let uncommented = Config::example().lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if rest.contains(" = ") => rest,
+        _ => line,
+    });
+    let uncommented = uncommented.collect::<Vec<_>>().join("\n");
+
+    let config = Config::parse("controller.toml", Config::example()).expect("the example is right");
+    let full = Config::parse("controller.toml", &uncommented).expect("and so are the keys in its comments");
+
+    // What stands in the comments as a default is the default.
+    assert_eq!(Config { advertise: Vec::new(), ..full }, config);
+    for key in keys::CONTROLLER {
+        assert!(uncommented.contains(&format!("\n{} = ", key.name())), "{} is missing", key.name());
+    }
+}
+
+#[test]
 fn every_key_is_read() {
     let text = r#"
         [controller]

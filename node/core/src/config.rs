@@ -8,7 +8,7 @@
 //! The file is not read here: the caller gives its text, and its name for messages.
 
 mod check;
-mod health;
+mod keys;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sinew_api::document::{self, InvalidDocument};
+use sinew_api::document::{self, InvalidDocument, Key};
 use sinew_api::hosting::HealthCheck;
 use sinew_transport_core::{ServiceName, Zone};
 
@@ -84,13 +84,19 @@ pub struct ServeConfig {
 }
 
 impl Config {
+    /// The keys of a file.
+    #[must_use]
+    pub const fn keys() -> &'static [Key] {
+        keys::FILE
+    }
+
     /// Parses the text of a configuration file. `file_name` appears in messages only.
     ///
     /// # Errors
     /// [`InvalidDocument`] holds every mistake that was found. With mistakes in the syntax, only those: what the
     /// rest means can't be told.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, InvalidDocument> {
-        document::read(file_name, text, document::FILE_MAX, raw::FILE_KEYS, |file| {
+        document::read(file_name, text, document::FILE_MAX, keys::FILE, |file| {
             raw::read(file).and_then(|raw| check::check(raw, file))
         })
     }

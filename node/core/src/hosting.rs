@@ -11,4 +11,5 @@ pub mod health;
 pub mod table;
 
 pub use health::{Checker, Finding};
-pub use table::{Hosted, NotHosted, Origin, Table, Wanted};
+pub use sinew_api::admin::Origin;
+pub use table::{Hosted, NotHosted, Table, Wanted};

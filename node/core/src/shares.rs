@@ -3,6 +3,9 @@
 //! The weights of a service are summed up once, when its view is compiled. A draw is then one random number and
 //! a binary search: 14 steps among ten thousand endpoints, and no memory.
 
+/// See [`Shares::much_better_is_coming`]. What is less better than that is not worth a wait.
+const MUCH_BETTER: u32 = 4;
+
 /// The weights of a service's endpoints, in their order. Without any, all endpoints are alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shares {
@@ -26,8 +29,28 @@ impl Shares {
         if sum == 0 { Self::default() } else { Self { sums } }
     }
 
+    /// Whether an endpoint that is still `coming` weighs more than [`MUCH_BETTER`] times as much as every one that
+    /// is `here`, among `count`. Not when nobody is here: that is another matter.
+    #[must_use]
+    pub fn much_better_is_coming(
+        &self,
+        count: usize,
+        here: impl Fn(usize) -> bool,
+        coming: impl Fn(usize) -> bool,
+    ) -> bool {
+        let draw = self.draw(count, true);
+        let best = |of: &dyn Fn(usize) -> bool| {
+            (0..count).filter(|index| of(*index)).map(|index| draw.weight(index)).max()
+        };
+        match (best(&here), best(&coming)) {
+            (Some(here), Some(coming)) => coming > MUCH_BETTER * here,
+            _ => false,
+        }
+    }
+
     /// How these endpoints are drawn. `weighted`: otherwise all are alike, whatever their weights.
     #[must_use]
+    #[inline]
     pub(crate) fn draw(&self, count: usize, weighted: bool) -> Draw<'_> {
         let sums = Some(self.sums.as_slice()).filter(|sums| weighted && sums.len() == count);
         Draw { sums, count: u32::try_from(count).unwrap_or(u32::MAX) }
@@ -44,16 +67,19 @@ pub(crate) struct Draw<'a> {
 
 impl Draw<'_> {
     /// What one counts for, beside the others.
+    #[inline]
     pub(crate) fn weight(&self, index: usize) -> u32 {
         self.below(index + 1) - self.below(index)
     }
 
     /// One of all; each as often as its weight says.
+    #[inline]
     pub(crate) fn any(&self, rng: &mut fastrand::Rng) -> usize {
         self.at(rng.u32(..self.all()))
     }
 
     /// One of all but `first`; none when no other has weight.
+    #[inline]
     pub(crate) fn other(&self, rng: &mut fastrand::Rng, first: usize) -> Option<usize> {
         let (before, weight) = (self.below(first), self.weight(first));
         let rest = self.all() - weight;
@@ -64,11 +90,13 @@ impl Draw<'_> {
         Some(self.at(if drawn < before { drawn } else { drawn + weight }))
     }
 
+    #[inline]
     fn all(&self) -> u32 {
         self.below(self.count as usize)
     }
 
     /// The sum of the first `index` weights.
+    #[inline]
     fn below(&self, index: usize) -> u32 {
         match self.sums {
             Some(sums) => index.checked_sub(1).map_or(0, |last| sums[last]),
@@ -77,6 +105,7 @@ impl Draw<'_> {
     }
 
     /// Whose part of the sum this number is in.
+    #[inline]
     fn at(&self, number: u32) -> usize {
         match self.sums {
             Some(sums) => sums.partition_point(|sum| *sum <= number),
@@ -117,6 +146,18 @@ mod tests {
                 prop_assert!(weight > 0 || count == 0);
             }
         }
+    }
+
+    #[test]
+    fn only_for_a_much_better_one_it_is_worth_to_wait() {
+        let shares = Shares::new([10, 41, 40]);
+        let waits = |here: usize, coming: usize| {
+            shares.much_better_is_coming(3, |index| index == here, |index| index == coming)
+        };
+
+        assert_eq!((waits(0, 1), waits(0, 2), waits(1, 0)), (true, false, false));
+        assert!(!waits(9, 1), "nobody is here");
+        assert!(!Shares::default().much_better_is_coming(3, |index| index == 0, |index| index == 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sinew_node_core::choose::{Candidate, Unavailable, choose_by};
+use sinew_transport::Reach;
 use sinew_transport_core::ids::EndpointId;
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +16,12 @@ const ALL_OPEN_WAIT: Duration = Duration::from_secs(1);
 
 /// Looks again at least this often while it waits: a breaker's probe falls due without any news.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// For how long, from its first snapshot on, a node lets connections wait for an endpoint that is much better
+/// than those whose nodes answered first and is still being dialled. Otherwise whoever is first to answer would
+/// get the first connections, whatever its weight. A handshake takes two round trips; who needs more than this
+/// is not much better.
+const BEGINNING: Duration = Duration::from_millis(500);
 
 /// An endpoint, picked.
 #[derive(Debug, Clone)]
@@ -38,6 +45,7 @@ pub(super) async fn pick(
     let begun = Instant::now();
     let mut news = None;
     loop {
+        wait_for_much_better(connection).await;
         let why = match pick_now(connection, tried, rng) {
             Ok(pick) => return Ok(pick),
             Err(why) => why,
@@ -54,6 +62,24 @@ pub(super) async fn pick(
         }
         let _ = timeout_at(until.min(now + LOOK_AGAIN), news.changed()).await;
     }
+}
+
+/// Waits while the node begins and a much better endpoint than those that can be picked is being dialled.
+async fn wait_for_much_better(connection: &Connection) {
+    let plane = &connection.plane;
+    let Some(until) = plane.begun().map(|begun| begun + BEGINNING) else { return };
+    if !plane.config.mechanisms.weights || Instant::now() >= until {
+        return;
+    }
+    let mut news = plane.peers.news();
+    let worth_it = || {
+        let Some(route) = plane.route(&connection.listener.service) else { return false };
+        let here = |index: usize| route.ways[index].peer.as_ref().is_none_or(|peer| peer.usable());
+        let reach = |index: usize| route.ways[index].peer.as_ref().map(|peer| peer.reach());
+        let coming = |index: usize| reach(index) == Some(Reach::Connecting);
+        route.shares.much_better_is_coming(route.ways.len(), here, coming)
+    };
+    while worth_it() && timeout_at(until, news.changed()).await.is_ok_and(|news| news.is_ok()) {}
 }
 
 fn pick_now(

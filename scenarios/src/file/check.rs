@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use sinew_api::document::{Table, Written, did_you_mean};
 use toml::Spanned;
 
-use super::mistakes::Mistakes;
-use super::tables::{RawLoad, RawScenario, Written};
+use super::tables::{RawLoad, RawScenario};
 use crate::scenario::{Behaviour, Connections, Load, Scenario, Topology};
 
 /// Requests a second, of one load. One process makes them all; beyond this it would measure itself.
@@ -32,11 +32,11 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The scenario that was written, unless something in it was missing or unreadable. Mistakes are noted
 /// either way.
-pub(super) fn check(raw: &RawScenario, mistakes: &Mistakes) -> Option<Scenario> {
-    let topology = topology::check(raw, mistakes);
-    let loads = loads(raw, topology.as_ref(), mistakes);
-    let events = timeline::events(raw, topology.as_ref(), &loads, mistakes);
-    let expectations = timeline::expectations(raw, &events, timeline::end(raw, &loads), mistakes);
+pub(super) fn check(raw: &RawScenario, file: &Table<'_>) -> Option<Scenario> {
+    let topology = topology::check(raw, file);
+    let loads = loads(raw, topology.as_ref(), file);
+    let events = timeline::events(raw, topology.as_ref(), &loads, file);
+    let expectations = timeline::expectations(raw, &events, timeline::end(raw, &loads), file);
     Some(Scenario {
         name: raw.name.as_ref()?.get_ref().clone(),
         seed: raw.seed.as_ref().map_or(1, |s| *s.get_ref()),
@@ -47,32 +47,33 @@ pub(super) fn check(raw: &RawScenario, mistakes: &Mistakes) -> Option<Scenario> 
     })
 }
 
-fn loads(raw: &RawScenario, topology: Option<&Topology>, mistakes: &Mistakes) -> Vec<Load> {
+fn loads(raw: &RawScenario, topology: Option<&Topology>, file: &Table<'_>) -> Vec<Load> {
     if raw.loads.is_empty() {
-        mistakes.note(0..0, "the file has no [[load]]: nothing would be measured");
+        file.mistake(0..0, "the file has no [[load]]: nothing would be measured", "write at least one");
     }
-    let mut names = Names::new("load", mistakes);
+    let mut names = Names::new("load", file);
     for load in &raw.loads {
         names.declare(&load.name);
         if let Some(listener) = &load.listener {
-            check_listener(listener, raw, topology, mistakes);
+            check_listener(listener, raw, topology, file);
         }
     }
-    raw.loads.iter().filter_map(|written| load(written, mistakes)).collect()
+    raw.loads.iter().filter_map(|written| load(written, file)).collect()
 }
 
-fn load(raw: &RawLoad, notes: &Mistakes) -> Option<Load> {
-    within(&raw.rate, "rate", &RATES, notes);
-    within(&raw.duration, "duration", &(Duration::from_millis(100)..=MAX_DURATION), notes);
-    within(&raw.start, "start", &(Duration::ZERO..=MAX_DURATION), notes);
-    within(&raw.timeout, "timeout", &(Duration::from_millis(10)..=MAX_TIMEOUT), notes);
+fn load(raw: &RawLoad, file: &Table<'_>) -> Option<Load> {
+    within(&raw.rate, "rate", &RATES, file);
+    within(&raw.duration, "duration", &(Duration::from_millis(100)..=MAX_DURATION), file);
+    within(&raw.start, "start", &(Duration::ZERO..=MAX_DURATION), file);
+    within(&raw.timeout, "timeout", &(Duration::from_millis(10)..=MAX_TIMEOUT), file);
     let payload = raw.payload.as_ref().map_or(DEFAULT_PAYLOAD, |p| *p.get_ref());
     if let Some(written) = &raw.payload
         && (payload.0 > payload.1 || payload.1 > MAX_PAYLOAD)
     {
-        notes.note(
+        file.mistake(
             written.span(),
             format!("`payload` must be [least, most] with least <= most <= {MAX_PAYLOAD}"),
+            "write for example payload = [64, 4096]",
         );
     }
     let load = Load {
@@ -86,9 +87,10 @@ fn load(raw: &RawLoad, notes: &Mistakes) -> Option<Load> {
         timeout: given(&raw.timeout, DEFAULT_TIMEOUT),
     };
     if load.requests() > MAX_REQUESTS {
-        notes.note(
+        file.mistake(
             raw.rate.as_ref()?.span(),
-            format!("{} requests are more than {MAX_REQUESTS}; lower `rate` or `duration`", load.requests()),
+            format!("{} requests are more than {MAX_REQUESTS}", load.requests()),
+            "lower `rate` or `duration`",
         );
     }
     Some(load)
@@ -98,24 +100,25 @@ fn check_listener(
     listener: &Spanned<String>,
     raw: &RawScenario,
     topology: Option<&Topology>,
-    notes: &Mistakes,
+    file: &Table<'_>,
 ) {
     let known = names(raw.listeners.iter().map(|l| &l.name));
     if !known.contains(&listener.get_ref().as_str()) {
-        return unknown("listener", listener.get_ref(), &known, listener.span(), notes);
+        return unknown("listener", listener.get_ref(), &known, listener.span(), file);
     }
     let found = topology.and_then(|t| Some((t, t.listener(listener.get_ref())?)));
     let service = found.and_then(|(t, found)| t.services.iter().find(|s| s.name == found.service));
     if let Some(service) = service
         && service.behaviour != Behaviour::EchoId
     {
-        notes.note(
+        file.mistake(
             listener.span(),
             format!(
-                "service `{}` behaves as `{}`, which a load can't check; only `echo-id` can be called",
+                "service `{}` behaves as `{}`, which a load can't check",
                 service.name,
                 service.behaviour.word()
             ),
+            "call a service that behaves as `echo-id`",
         );
     }
 }
@@ -148,40 +151,35 @@ impl Shown for Duration {
 }
 
 /// Notes a value that is outside its limits.
-fn within<T: Shown>(written: &Written<T>, key: &str, limits: &RangeInclusive<T>, notes: &Mistakes) {
+fn within<T: Shown>(written: &Written<T>, key: &str, limits: &RangeInclusive<T>, file: &Table<'_>) {
     if let Some(value) = written
         && !limits.contains(value.get_ref())
     {
         let (least, most) = (limits.start().shown(), limits.end().shown());
-        notes.note(value.span(), format!("`{key}` must be from {least} to {most}"));
+        let message = format!("`{key}` must be from {least} to {most}");
+        file.mistake(value.span(), message, "take the nearest of the two");
     }
 }
 
 /// Notes a name that nothing has.
-fn unknown(what: &str, name: &str, known: &[&str], span: std::ops::Range<usize>, notes: &Mistakes) {
-    let help = match super::reader::nearest(name, known) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => format!("declare it: the file has no {what}"),
-        None => {
-            format!(
-                "declare it, or use one of {}",
-                known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
-            )
-        }
+fn unknown(what: &str, name: &str, known: &[&str], span: std::ops::Range<usize>, file: &Table<'_>) {
+    let help = match known.is_empty() {
+        true => format!("declare it: the file has no {what}"),
+        false => did_you_mean(name, known.iter().copied(), "declare it, or use one of"),
     };
-    notes.note_with_help(span, format!("{what} `{name}` is not declared"), Some(help));
+    file.mistake(span, format!("{what} `{name}` is not declared"), help);
 }
 
 /// Names of one kind, each of which may be declared once.
 struct Names<'a> {
     what: &'static str,
     declared: BTreeSet<String>,
-    mistakes: &'a Mistakes,
+    file: &'a Table<'a>,
 }
 
 impl<'a> Names<'a> {
-    fn new(what: &'static str, mistakes: &'a Mistakes) -> Self {
-        Self { what, declared: BTreeSet::new(), mistakes }
+    fn new(what: &'static str, file: &'a Table<'a>) -> Self {
+        Self { what, declared: BTreeSet::new(), file }
     }
 
     fn declare<T: ToString>(&mut self, name: &Written<T>) {
@@ -189,7 +187,11 @@ impl<'a> Names<'a> {
             && !self.declared.insert(name.get_ref().to_string())
         {
             let shown = name.get_ref().to_string();
-            self.mistakes.note(name.span(), format!("{} `{shown}` is declared twice; rename one", self.what));
+            self.file.mistake(
+                name.span(),
+                format!("{} `{shown}` is declared twice", self.what),
+                "rename one of them",
+            );
         }
     }
 }

@@ -5,16 +5,15 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use sinew_api::document::{Table, Written, did_you_mean};
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeInteger, DeValue};
 
-use super::mistakes::Mistakes;
-use super::reader::{Reader, nearest};
+use super::keys::{
+    ACTION, ACTIONS, CHECK, CHECKS, ENDPOINT, EVENT, LISTENER, LOAD, NODE, SCENARIO, SERVICE, SLOW,
+};
 use crate::scenario::{Behaviour, Connections};
-
-/// A value that was perhaps written.
-pub(super) type Written<T> = Option<Spanned<T>>;
 
 /// A whole file.
 pub(super) struct RawScenario {
@@ -100,160 +99,188 @@ pub(super) enum RawCheck {
     P99 { times_fastest: Written<f64>, outside: Written<Duration> },
 }
 
-/// What can be done in an event.
-const ACTIONS: [&str; 5] = ["slow", "kill", "return", "pause", "continue"];
-/// What can be expected.
-const CHECKS: [&str; 6] = ["failed", "wrong_bytes", "slow_share", "dead_picks", "share_back", "p99"];
-
 /// Reads the whole document.
-pub(super) fn read(text: &str, mistakes: &Mistakes) -> RawScenario {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        mistakes.note(error.span().unwrap_or(0..0), error.message().to_owned());
+pub(super) fn read(file: &Table<'_>) -> RawScenario {
+    file.require("scenario");
+    let head = file.table("scenario", SCENARIO);
+    if let Some(head) = &head {
+        head.require("name");
     }
-    let document = document.into_inner();
-    let mut file = Reader::new("the file", 0..0, &document, mistakes);
-    let head = file.table("scenario");
-    if head.is_none() && !document.contains_key("scenario") {
-        file.missing("scenario");
-    }
-    let (name, seed) = head.map_or((None, None), |mut t| {
-        let both = (t.required("name"), t.optional("seed"));
-        t.finish();
-        both
-    });
-    let raw = RawScenario {
-        name,
-        seed,
-        nodes: file.tables("node").into_iter().map(node).collect(),
-        services: file.tables("service").into_iter().map(service).collect(),
-        listeners: file.tables("listener").into_iter().map(listener).collect(),
-        loads: file.tables("load").into_iter().map(load).collect(),
-        events: file.tables("event").into_iter().map(event).collect(),
+    RawScenario {
+        name: head.as_ref().and_then(|head| head.text("name", word)),
+        seed: head.as_ref().and_then(|head| head.whole("seed", 0..=u64::MAX)),
+        nodes: file.tables("node", NODE).iter().map(node).collect(),
+        services: file.tables("service", SERVICE).iter().map(service).collect(),
+        listeners: file.tables("listener", LISTENER).iter().map(listener).collect(),
+        loads: file.tables("load", LOAD).iter().map(load).collect(),
+        events: file.tables("event", EVENT).iter().map(event).collect(),
         expectations: file.named_tables("expect").into_iter().map(expectation).collect(),
-    };
-    file.finish();
-    raw
-}
-
-fn node(mut t: Reader<'_>) -> RawNode {
-    let node = RawNode { name: t.required("name"), zone: t.optional("zone") };
-    t.finish();
-    node
-}
-
-fn service(mut t: Reader<'_>) -> RawService {
-    let service = RawService {
-        span: t.span(),
-        name: t.required("name"),
-        behaviour: t.optional("behaviour"),
-        endpoints: t.tables("endpoint").into_iter().map(endpoint).collect(),
-    };
-    t.finish();
-    service
-}
-
-fn endpoint(mut t: Reader<'_>) -> RawEndpoint {
-    let endpoint = RawEndpoint { node: t.required("node"), latency: t.optional("latency") };
-    t.finish();
-    endpoint
-}
-
-fn listener(mut t: Reader<'_>) -> RawListener {
-    let listener = RawListener {
-        name: t.required("name"),
-        node: t.required("node"),
-        service: t.required("service"),
-        speaks_for: t.required("as"),
-    };
-    t.finish();
-    listener
-}
-
-fn load(mut t: Reader<'_>) -> RawLoad {
-    let load = RawLoad {
-        name: t.required("name"),
-        listener: t.required("listener"),
-        rate: t.required("rate"),
-        start: t.optional("start"),
-        duration: t.required("duration"),
-        connections: t.optional("connections"),
-        payload: t.optional("payload"),
-        timeout: t.optional("timeout"),
-    };
-    t.finish();
-    load
-}
-
-fn event(mut t: Reader<'_>) -> RawEvent {
-    let (name, at) = (t.required("name"), t.required("at"));
-    let mut actions: Vec<_> =
-        ACTIONS.into_iter().filter_map(|word| t.table(word).map(|table| action(word, table))).collect();
-    if actions.len() != 1 {
-        let known = ACTIONS.map(|word| format!("`{word}`")).join(", ");
-        t.mistakes().note(t.span(), format!("[[event]] needs exactly one of {known}"));
     }
-    let action = if actions.len() == 1 { actions.pop() } else { None };
-    t.finish();
-    RawEvent { name, at, action }
 }
 
-fn action(word: &'static str, mut t: Reader<'_>) -> RawAction {
+fn node(t: &Table<'_>) -> RawNode {
+    t.require("name");
+    RawNode { name: t.text("name", NodeName::new), zone: t.text("zone", Zone::new) }
+}
+
+fn service(t: &Table<'_>) -> RawService {
+    t.require("name");
+    RawService {
+        span: t.span(),
+        name: t.text("name", ServiceName::new),
+        behaviour: t.text("behaviour", str::parse::<Behaviour>),
+        endpoints: t.tables("endpoint", ENDPOINT).iter().map(endpoint).collect(),
+    }
+}
+
+fn endpoint(t: &Table<'_>) -> RawEndpoint {
+    t.require("node");
+    RawEndpoint { node: t.text("node", NodeName::new), latency: time(t, "latency") }
+}
+
+fn listener(t: &Table<'_>) -> RawListener {
+    ["name", "node", "service", "as"].into_iter().for_each(|key| t.require(key));
+    RawListener {
+        name: t.text("name", word),
+        node: t.text("node", NodeName::new),
+        service: t.text("service", ServiceName::new),
+        speaks_for: t.text("as", ServiceName::new),
+    }
+}
+
+fn load(t: &Table<'_>) -> RawLoad {
+    ["name", "listener", "rate", "duration"].into_iter().for_each(|key| t.require(key));
+    RawLoad {
+        name: t.text("name", word),
+        listener: t.text("listener", word),
+        rate: fraction(t, "rate"),
+        start: time(t, "start"),
+        duration: time(t, "duration"),
+        connections: connections(t),
+        payload: payload(t),
+        timeout: time(t, "timeout"),
+    }
+}
+
+fn event(t: &Table<'_>) -> RawEvent {
+    ["name", "at"].into_iter().for_each(|key| t.require(key));
+    let written = ACTIONS.into_iter().filter(|word| t.value(word).is_some());
+    let (mut actions, mut count) = (Vec::new(), 0);
+    for word in written {
+        count += 1;
+        let keys = if word == "slow" { SLOW } else { ACTION };
+        actions.extend(t.table(word, keys).map(|table| action(word, &table)));
+    }
+    if count != 1 {
+        let known = ACTIONS.map(|word| format!("`{word}`")).join(", ");
+        t.mistake(t.span(), format!("{} needs exactly one of {known}", t.title()), t.example("kill"));
+    }
+    let action = if count == 1 { actions.pop() } else { None };
+    RawEvent { name: t.text("name", self::word), at: time(t, "at"), action }
+}
+
+fn action(word: &'static str, t: &Table<'_>) -> RawAction {
     let slow = word == "slow";
-    let action = RawAction {
+    let required: &[&str] = if slow { &["service", "node", "by"] } else { &["node"] };
+    required.iter().for_each(|key| t.require(key));
+    RawAction {
         word,
         span: t.span(),
-        service: if slow { t.required("service") } else { None },
-        node: t.required("node"),
-        by: if slow { t.required("by") } else { None },
-    };
-    t.finish();
-    action
+        service: if slow { t.text("service", ServiceName::new) } else { None },
+        node: t.text("node", NodeName::new),
+        by: if slow { time(t, "by") } else { None },
+    }
 }
 
-fn expectation((name, mut t): (Spanned<String>, Reader<'_>)) -> RawExpectation {
-    let written: Written<String> = t.optional("check");
-    let word = written.as_ref().unwrap_or(&name);
-    let check = check(word.get_ref(), &mut t);
-    if check.is_some() {
-        t.finish();
-    } else {
+fn expectation((name, t): (Spanned<String>, Table<'_>)) -> RawExpectation {
+    // Which keys it may have depends on one of them.
+    let written = t.peek(CHECK, word);
+    let kind = written.as_ref().unwrap_or(&name);
+    let Some((_, keys)) = CHECKS.iter().find(|(known, _)| known == kind.get_ref()) else {
         // Its keys are not judged: an unknown check is one mistake, not four.
-        let help = match nearest(word.get_ref(), &CHECKS) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                format!("say with `check` which it is: {}", CHECKS.map(|c| format!("`{c}`")).join(", "))
-            }
-        };
-        let message = format!("`{}` is not a check", word.get_ref());
-        t.mistakes().note_with_help(word.span(), message, Some(help));
-    }
+        let known = CHECKS.map(|(word, _)| word);
+        let help = did_you_mean(kind.get_ref(), known, "say with `check` which it is:");
+        t.mistake(kind.span(), format!("`{}` is not a check", kind.get_ref()), help);
+        return RawExpectation { name, check: None };
+    };
+    let check = Some(check(kind.get_ref(), &t.only(keys)));
     RawExpectation { name, check }
 }
 
-fn check(word: &str, t: &mut Reader<'_>) -> Option<RawCheck> {
-    Some(match word {
+fn check(kind: &str, t: &Table<'_>) -> RawCheck {
+    let require = |keys: &[&str]| keys.iter().for_each(|key| t.require(key));
+    match kind {
         "failed" => RawCheck::Failed {
-            at_most: t.optional("at_most"),
-            except_in_flight_to_killed: t.optional("except_in_flight_to_killed"),
+            at_most: t.whole("at_most", 0..=u64::MAX),
+            except_in_flight_to_killed: t.truth("except_in_flight_to_killed"),
         },
-        "wrong_bytes" => RawCheck::WrongBytes { at_most: t.optional("at_most") },
-        "slow_share" => RawCheck::SlowShare {
-            event: t.required("event"),
-            at_least: t.required("at_least"),
-            within: t.required("within"),
+        "wrong_bytes" => RawCheck::WrongBytes { at_most: t.whole("at_most", 0..=u64::MAX) },
+        "dead_picks" => {
+            require(&["event", "within"]);
+            RawCheck::DeadPicks {
+                event: t.text("event", word),
+                at_most: t.whole("at_most", 0..=u64::MAX),
+                within: time(t, "within"),
+            }
+        }
+        "p99" => {
+            require(&["times_fastest", "outside"]);
+            RawCheck::P99 { times_fastest: fraction(t, "times_fastest"), outside: time(t, "outside") }
+        }
+        share => {
+            require(&["event", "at_least", "within"]);
+            let (event, at_least) = (t.text("event", word), fraction(t, "at_least"));
+            let within = time(t, "within");
+            if share == "slow_share" {
+                RawCheck::SlowShare { event, at_least, within }
+            } else {
+                RawCheck::ShareBack { event, at_least, within }
+            }
+        }
+    }
+}
+
+fn word(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
+}
+
+/// A time of any length; what is sensible is told where its meaning is known.
+fn time(t: &Table<'_>, key: &str) -> Written<Duration> {
+    t.duration(key, Duration::ZERO..=Duration::MAX)
+}
+
+/// Any number, likewise.
+fn fraction(t: &Table<'_>, key: &str) -> Written<f64> {
+    t.number(key, f64::MIN..=f64::MAX)
+}
+
+fn connections(t: &Table<'_>) -> Written<Connections> {
+    let value = t.value("connections")?;
+    let connections = match value.get_ref() {
+        DeValue::String(text) if text == "new" => Connections::New,
+        DeValue::Integer(_) => Connections::Kept(*t.whole("connections", 1..=u16::MAX)?.get_ref()),
+        _ => {
+            t.wrong_type("connections", "\"new\" or a whole number", value);
+            return None;
+        }
+    };
+    Some(Spanned::new(value.span(), connections))
+}
+
+/// Least and most bytes.
+fn payload(t: &Table<'_>) -> Written<(u64, u64)> {
+    let value = t.value("payload")?;
+    let whole = |number: &DeInteger<'_>| u64::from_str_radix(number.as_str(), number.radix()).ok();
+    let both = match value.get_ref() {
+        DeValue::Integer(number) => whole(number).map(|bytes| (bytes, bytes)),
+        DeValue::Array(items) => match items.iter().map(Spanned::get_ref).collect::<Vec<_>>()[..] {
+            [DeValue::Integer(least), DeValue::Integer(most)] => whole(least).zip(whole(most)),
+            _ => None,
         },
-        "dead_picks" => RawCheck::DeadPicks {
-            event: t.required("event"),
-            at_most: t.optional("at_most"),
-            within: t.required("within"),
-        },
-        "share_back" => RawCheck::ShareBack {
-            event: t.required("event"),
-            at_least: t.required("at_least"),
-            within: t.required("within"),
-        },
-        "p99" => RawCheck::P99 { times_fastest: t.required("times_fastest"), outside: t.required("outside") },
-        _ => return None,
-    })
+        _ => None,
+    };
+    if both.is_none() {
+        t.wrong_type("payload", "a whole number or a list of two", value);
+    }
+    Some(Spanned::new(value.span(), both?))
 }

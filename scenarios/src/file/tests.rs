@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sinew_api::document::Mistake;
+
 use super::*;
 use crate::scenario::{Action, Behaviour, Check, Connections};
 
@@ -62,11 +64,8 @@ outside = "2s"
 fn mistakes(from: &str, to: &str) -> Vec<String> {
     assert!(GOOD.contains(from), "{from}");
     let invalid = parse("s.toml", &GOOD.replacen(from, to, 1)).expect_err("a mistake");
-    let shown = |m: &Mistake| {
-        let help = m.help.as_ref().map_or(String::new(), |h| format!("; {h}"));
-        format!("{}:{} {}{help}", m.line, m.column, m.message)
-    };
-    invalid.mistakes.iter().map(shown).collect()
+    let shown = |m: &Mistake| format!("{}:{} {}; {}", m.line, m.column, m.message, m.help);
+    invalid.mistakes().map(shown).collect()
 }
 
 /// Where a line stands in the good file, counted from 1.
@@ -117,22 +116,27 @@ fn all_mistakes_are_told_at_once_in_the_order_of_their_places() {
 
     let invalid = parse("s.toml", &text).unwrap_err();
 
-    let told: Vec<_> = invalid.mistakes.iter().map(|m| m.message.as_str()).collect();
+    let told: Vec<_> = invalid.mistakes().map(|m| m.message.as_str()).collect();
     assert_eq!(told.len(), 4, "{told:#?}");
-    assert!(told[0].contains("has no key `sed`"));
-    assert!(told[1].contains("[[listener]] needs `as`"));
-    assert!(told[2].contains("`rate`: expected a number"));
-    assert!(told[3].contains("`soon` is not a time"));
+    assert!(told[0].contains("`sed` is not a key of [scenario]"));
+    assert!(told[1].contains("[[listener]] has no `as`"));
+    assert!(told[2].contains("`rate` of [[load]] must be a number"));
+    assert!(told[3].contains("`at`: `soon`: "));
     assert!(invalid.to_string().contains("s.toml:4:1: "), "{invalid}");
 }
 
 #[test]
 fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
-    assert_eq!(mistakes("seed = 7", "sed = 7"), ["4:1 `scenario` has no key `sed`; did you mean `seed`?"]);
+    assert_eq!(
+        mistakes("seed = 7", "sed = 7"),
+        ["4:1 `sed` is not a key of [scenario]; did you mean `seed`?"]
+    );
     let line = line_of("as = \"web\"") + 1;
     assert_eq!(
         mistakes("as = \"web\"", "as = \"web\"\nport = 1"),
-        [format!("{line}:1 [[listener]] has no key `port`; it may have `name`, `node`, `service`, `as`")]
+        [format!(
+            "{line}:1 `port` is not a key of [[listener]]; its keys are `name`, `node`, `service`, `as`"
+        )]
     );
 }
 
@@ -184,7 +188,7 @@ fn numbers_outside_their_limits_are_refused() {
         ("duration = \"20s\"", "duration = \"2h\"", "`duration` must be from"),
         ("payload = [1, 2]", "payload = [2, 1]", "least <= most"),
         ("payload = [1, 2]", "payload = 2000000", "least <= most"),
-        ("connections = 4", "connections = 0", "expected 1 to 65535"),
+        ("connections = 4", "connections = 0", "0 is not from 1 to 65535"),
         ("times_fastest = 3", "times_fastest = 0.5", "`times_fastest` must be from 1 to 1000"),
         ("latency = \"10ms\"", "latency = \"1m\"", "`latency` must be from"),
         ("within = \"1s\"", "within = \"4s\"", "no time is left to judge"),
@@ -220,7 +224,7 @@ fn a_load_calls_only_what_it_can_check() {
 fn text_that_is_no_toml_is_refused_at_its_place() {
     let invalid = parse("s.toml", "[scenario\nname = \"x\"\n").unwrap_err();
 
-    assert_eq!(invalid.mistakes[0].line, 1);
+    assert_eq!(invalid.mistakes().next().map(|m| m.line), Some(1));
 }
 
 #[test]
@@ -259,8 +263,8 @@ fn whatever_a_file_says_is_a_scenario_or_a_mistake_with_a_place() {
         }
 
         if let Err(invalid) = parse("s.toml", &text) {
-            assert!(!invalid.mistakes.is_empty(), "seed {seed} has none:\n{text}");
-            let shown = format!("{:?}", miette::Report::new(invalid));
+            assert!(invalid.mistakes().len() > 0, "seed {seed} has none:\n{text}");
+            let shown = format!("{:?}", invalid.into_report());
             assert!(!shown.is_empty());
         }
     }

@@ -80,8 +80,9 @@ impl Mistakes {
         self.0.borrow().kept.is_empty()
     }
 
-    /// All of them, at their places in `text`.
-    pub(super) fn into_error(self, file_name: &str, text: &str) -> InvalidDocument {
+    /// All of them, at their places in `text`; there should be at least one.
+    #[must_use]
+    pub fn into_error(self, file_name: &str, text: &str) -> InvalidDocument {
         let Gathered { mut kept, mut more } = self.0.into_inner();
         kept.sort_by_key(|(span, ..)| span.start);
         more += kept.len().saturating_sub(SHOWN_MAX);
@@ -101,6 +102,12 @@ impl InvalidDocument {
         let source = Arc::new(NamedSource::new(file_name, text.to_owned()));
         let shown = |mistake| Shown { mistake, source: Arc::clone(&source) };
         Self { file_name: file_name.to_owned(), shown: mistakes.into_iter().map(shown).collect(), more }
+    }
+
+    /// The name of the file.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        &self.file_name
     }
 
     /// Each mistake; of very many the first fifty.

@@ -45,7 +45,7 @@ impl<'t> Table<'t> {
     pub fn only(mut self, keys: &'static [Key]) -> Self {
         self.keys = keys;
         for key in self.entries.into_iter().flat_map(|entries| entries.keys()) {
-            if !keys.iter().any(|known| known.name == key.get_ref()) {
+            if !keys.iter().any(|known| known.name() == key.get_ref()) {
                 let message = format!("`{}` is not a key of {}", key.get_ref().escape_debug(), self.title);
                 let known = keys.iter().map(Key::name);
                 self.mistake(key.span(), message, did_you_mean(key.get_ref(), known, "its keys are"));
@@ -81,14 +81,28 @@ impl<'t> Table<'t> {
     /// The value of `key`, whatever it is.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
-        debug_assert!(self.keys.iter().any(|known| known.name == key), "{key} of {}", self.title);
+        debug_assert!(self.keys.iter().any(|known| known.name() == key), "{key} of {}", self.title);
         self.entries?.get(key)
+    }
+
+    /// Whether `key` is written, be it one of its keys or not.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.is_some_and(|entries| entries.contains_key(key))
+    }
+
+    /// Whether `key` is written and holds a table, be it one of its keys or not.
+    #[must_use]
+    pub fn has_table(&self, key: &str) -> bool {
+        let value = self.entries.and_then(|entries| entries.get(key));
+        value.is_some_and(|value| matches!(value.get_ref(), DeValue::Table(_)))
     }
 
     /// How `key` is written.
     #[must_use]
     pub fn example(&self, key: &str) -> String {
-        let example = self.keys.iter().find(|known| known.name == key).map_or(key, |known| known.example);
+        let known = self.keys.iter().find(|known| known.name() == key);
+        let example = known.map_or(key, |known| known.example());
         format!("write for example {example}")
     }
 
@@ -281,6 +295,12 @@ impl<'t> Table<'t> {
         let mut tables: Vec<_> = entries.iter().filter_map(table).collect();
         tables.sort_by_key(|(name, _)| name.span().start);
         tables
+    }
+
+    /// The text of a key that tells which keys the table may have, before that is settled by [`Table::only`].
+    pub fn peek<T, E: Display>(&self, key: Key, parse: impl Fn(&str) -> Result<T, E>) -> Written<T> {
+        let written = self.entries.and_then(|entries| entries.get(key.name()));
+        self.text_of(key.name(), "a string", written?, parse)
     }
 
     /// Says that `key` holds another type than it should.

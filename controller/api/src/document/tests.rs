@@ -66,8 +66,12 @@ fn mistakes_survive_the_way_through_json() {
 fn the_report_for_a_terminal_shows_each_line_and_its_remedy() {
     let text = "[[thing]]\nname = \"x\"\ncount = 70000\nshaer = 1\n";
     let error = read("f.toml", text, FILE_MAX, FILE, |file| {
-        file.tables("thing", THING).iter().for_each(|thing| drop(thing.whole("count", 1_u8..=9)));
-        Some(())
+        let counts = file
+            .tables("thing", THING)
+            .iter()
+            .map(|thing| thing.whole("count", 1_u8..=9))
+            .collect::<Vec<_>>();
+        Some(counts.len())
     });
 
     let mut shown = String::new();

@@ -1,9 +1,9 @@
 //! What a good file declares, what is said about a bad one, and what a change concerns.
 
-use sinew_api::resource::{Resource, ResourceKey};
+use sinew_api::resource::{HEALTH, Resource, ResourceKey};
 
 use super::*;
-use crate::declared::Declared;
+use crate::Declared;
 
 const SHOP: &str = r#"
 [mesh]
@@ -56,9 +56,14 @@ fn keys<'a>(keys: impl IntoIterator<Item = &'a ResourceKey>) -> Vec<String> {
     keys.into_iter().map(ToString::to_string).collect()
 }
 
+/// Reads one file.
+fn read_one(text: &str, known: Known<'_>, unnamed: Unnamed) -> Result<Resources, InvalidDocument> {
+    read(&[File { name: "mesh.toml", text }], known, unnamed).map_err(|mut errors| errors.remove(0))
+}
+
 /// Applies a text to what is stored; nobody joined.
 fn apply(stored: &Resources, text: &str, unnamed: Unnamed) -> Result<Resources, InvalidDocument> {
-    read("mesh.toml", text, Known { stored, tokens: &TokenGrants::new() }, unnamed)
+    read_one(text, Known { stored, tokens: &TokenGrants::new() }, unnamed)
 }
 
 fn shop() -> Resources {
@@ -105,6 +110,24 @@ fn a_node_is_told_defaults_and_labels_already_put_together() {
     assert_eq!((special.labels["version"].as_str(), special.labels["rack"].as_str()), ("v2", "r7"));
     assert_eq!((special.capacity, special.health.interval_ms, special.health.fall), (50, 2000, 1));
     assert_eq!(declared.listeners[0].source, Some(service("web.shop")));
+}
+
+#[test]
+fn the_example_reads_and_shows_every_key() {
+    let uncommented: String = EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+
+    apply(&Resources::default(), EXAMPLE, Unnamed::Kept).expect("the example is right");
+    apply(&Resources::default(), &uncommented, Unnamed::Kept).expect("and so are the keys in its comments");
+    for keys in [KEYS, keys::MESH, keys::SERVICE, keys::NODE, keys::ENDPOINT, keys::LISTENER, HEALTH] {
+        for key in keys {
+            assert!(uncommented.contains(key.name()), "{} is missing in the example", key.name());
+            assert!(!key.purpose().is_empty(), "what is {} for?", key.name());
+        }
+    }
 }
 
 #[test]
@@ -189,8 +212,8 @@ address = "0.0.0.0:5001"
         "18:11: `service`: `n2` is not granted `web.shop` (granted: cart, ordrs) (add \"web.shop\" to `grants` of [[node]] n2",
         "19:11: `address`: nothing can be reached at 0.0.0.0:80 (",
         "20:12: `capacity`: 0 is not from 1 to 1000000 (",
-        "21:10: `health.interval`: 1ms is not from 100ms to 1h (",
-        "21:10: `health.rise`: 0 is not from 1 to 100 (",
+        "21:23: `interval`: 1ms is not from 50ms to 1m (",
+        "21:37: `rise`: 0 is not from 1 to 10 (",
         "26:11: `address`: `listener/n1/0.0.0.0:5001` takes 127.0.0.1:5001 already (",
         "27:6: `as`: `n1` is not granted `cart` (granted: orders, web.shop) (",
         "29:1: `as` may be left out only when the node has one grant, and `n1` has orders, web.shop (",
@@ -218,7 +241,9 @@ fn a_thing_declared_twice_is_a_mistake_at_the_second() {
 
     assert_eq!(
         all,
-        ["3:1: `node/n2` is declared above already (remove one of them, or name it differently)"]
+        [
+            "3:1: `node/n2` is declared already, above or in another file (remove one of them, or name it differently)"
+        ]
     );
 }
 
@@ -250,9 +275,9 @@ fn a_node_that_joined_needs_no_declaration() {
                 [[endpoint]]\nnode = \"n7\"\nservice = \"billing\"\naddress = \"127.0.0.1:80\"\n";
     let known = Known { stored: &Resources::default(), tokens: &tokens };
 
-    let set = read("mesh.toml", text, known, Unnamed::Kept).expect("a joined node and its service are known");
+    let set = read_one(text, known, Unnamed::Kept).expect("a joined node and its service are known");
     let declared_less =
-        read("mesh.toml", &format!("[[node]]\nname = \"n7\"\ngrants = []\n{text}"), known, Unnamed::Kept);
+        read_one(&format!("[[node]]\nname = \"n7\"\ngrants = []\n{text}"), known, Unnamed::Kept);
 
     assert_eq!(set.len(), 2);
     assert_eq!(declared_less.expect_err("the declaration replaces the token's").mistakes().len(), 2);
@@ -281,6 +306,31 @@ fn a_namespace_is_written_once() {
     let all = mistakes("[[service]]\nname = \"a.b\"\nnamespace = \"c\"\n");
 
     assert!(all[0].starts_with("3:13: `namespace`: the name says `b` already"), "{all:?}");
+}
+
+#[test]
+fn files_belong_together_in_any_order() {
+    let nodes =
+        "[[endpoint]]\nnode = \"n1\"\nservice = \"orders\"\n[[node]]\nname = \"n1\"\ngrants = [\"orders\"]\n";
+    let services = "[[service]]\nname = \"orders\"\nport = 8080\n";
+    let (stored, tokens) = (Resources::default(), TokenGrants::new());
+    let read = |one, other| {
+        let files = [File { name: "one.toml", text: one }, File { name: "other.toml", text: other }];
+        read(&files, Known { stored: &stored, tokens: &tokens }, Unnamed::Kept)
+    };
+
+    let set = read(nodes, services).expect("each has what the other needs");
+    let twice = read(services, services).expect_err("declared in both");
+    let both = read("[[nod]]\n", "[[service]]\nnam = \"x\"\n").expect_err("each has a mistake");
+    let syntax = read("[[nod]]\n", "= 3\n").expect_err("one is no TOML");
+
+    assert_eq!(set.len(), 3);
+    assert!(
+        twice.len() == 1
+            && twice[0].to_string().starts_with("other.toml:1:1: `service/orders` is declared already")
+    );
+    assert_eq!(both.len(), 2);
+    assert!(syntax.len() == 1 && syntax[0].to_string().starts_with("other.toml:1:1: "), "{syntax:?}");
 }
 
 #[test]

@@ -68,3 +68,38 @@ pub(super) fn us_of(log: f64) -> f64 {
 pub(super) fn part(dt: Duration, over: Duration) -> f64 {
     1.0 - (-dt.as_secs_f64() / over.as_secs_f64()).exp()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn of_two_histories_the_slower_one_never_ends_up_faster(
+            samples in prop::collection::vec((0.0..1e6_f64, 1.0..10.0_f64, 0..20_000_u64), 1..50),
+        ) {
+            let begin = |us: f64| Damped::new(log_of(us));
+            let (mut fast, mut slow) = (begin(samples[0].0), begin(samples[0].0 * samples[0].1));
+
+            for (us, times, dt_ms) in samples {
+                let dt = Duration::from_millis(dt_ms);
+                fast.on_sample(dt, log_of(us));
+                slow.on_sample(dt, log_of(us * times));
+
+                prop_assert!(slow.log() >= fast.log() - 1e-9);
+            }
+        }
+
+        #[test]
+        fn it_stays_between_what_was_and_the_sample(first in 0.0..1e8_f64, sample in 0.0..1e8_f64, dt_ms in 0..100_000_u64) {
+            let mut damped = Damped::new(log_of(first));
+
+            damped.on_sample(Duration::from_millis(dt_ms), log_of(sample));
+
+            let (low, high) = (first.min(sample), first.max(sample));
+            prop_assert!((low * 0.999 - 1.0..=high * 1.001 + 1.0).contains(&us_of(damped.log())));
+        }
+    }
+}

@@ -303,7 +303,7 @@ fn a_pick_looks_at_a_bounded_number_of_candidates_while_some_can_be_drawn() {
             looks.set(looks.get() + 1);
             let Endpoint { load, breaker, .. } = &endpoints[index];
             // Every other one is out.
-            Candidate { load, breaker, usable: index % 2 == 0, tried: false }
+            Candidate { load, breaker, usable: index.is_multiple_of(2), tried: false }
         };
         for seed in 0..1000 {
             looks.set(0);

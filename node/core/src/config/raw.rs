@@ -6,15 +6,16 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sinew_api::document::{Key, Table, Written, text};
+use sinew_api::document::{Table, Written, text};
 use sinew_api::hosting::HealthCheck;
+use sinew_api::resource::HealthSettings;
 use sinew_transport_core::{ServiceName, Zone};
 use toml::Spanned;
 
-use super::health::read_health;
+use super::keys::{LISTEN, NODE, SERVE};
 
 /// Shards of one node: what the largest machines have in cores for one socket each.
-const SHARDS_MAX: u16 = 64;
+pub(super) const SHARDS_MAX: u16 = 64;
 /// Least and most of `connect_timeout`: below, a lost packet ends it; above, callers have long given up.
 const CONNECT_TIMEOUT: [Duration; 2] = [Duration::from_millis(100), Duration::from_mins(5)];
 /// Least and most of `dead_after`: below, a short stall kills connections; above, the idle timeout of 30 s
@@ -24,46 +25,13 @@ const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_se
 /// oversight.
 const EXPIRY_GRACE: [Duration; 2] = [Duration::ZERO, Duration::from_hours(90 * 24)];
 /// Addresses of controllers: as many as a token carries.
-const CONTROLLERS_MAX: usize = 8;
+pub(super) const CONTROLLERS_MAX: usize = 8;
 /// Most of `capacity`: a million to one is no ratio that anybody measured.
-const CAPACITY_MAX: u32 = 1_000_000;
+pub(super) const CAPACITY_MAX: u32 = 1_000_000;
 /// Labels of one endpoint: every caller's snapshot carries them, and the controller takes no more.
-const LABELS_MAX: usize = 16;
+pub(super) const LABELS_MAX: usize = 16;
 /// Addresses under which one node is reached: more than a machine has networks.
-const ADVERTISE_MAX: usize = 8;
-
-/// The tables of the file.
-pub(super) const FILE_KEYS: &[Key] =
-    &[Key::new("node", "[node]"), Key::new("listen", "[[listen]]"), Key::new("serve", "[[serve]]")];
-const NODE_KEYS: &[Key] = &[
-    Key::new("state", "state = \"/var/lib/sinew/node\""),
-    Key::new("zone", "zone = \"eu-1\""),
-    Key::new("data", "data = \"0.0.0.0:7410\", an IP address and a port"),
-    Key::new("advertise", "advertise = [\"10.0.0.5\"], IP addresses without ports"),
-    Key::new("shards", "shards = 2"),
-    Key::new("admin", "admin = \"127.0.0.1:7403\", or \"\" to switch it off"),
-    Key::new("access_log", "access_log = \"/var/log/sinew/access.log\""),
-    Key::new("token_file", "token_file = \"/run/sinew/token\""),
-    Key::new("controllers", "controllers = [\"controller.example:7401\"], hosts with ports"),
-    Key::new("expiry_grace", "expiry_grace = \"7d\""),
-    Key::new("connect_timeout", "connect_timeout = \"10s\""),
-    Key::new("dead_after", "dead_after = \"10s\""),
-];
-const LISTEN_KEYS: &[Key] = &[
-    Key::new("service", "service = \"orders\", the service that is called here"),
-    Key::new("as", "as = \"web\", the service that calls"),
-    Key::new("address", "address = \"127.0.0.1:5001\", an IP address and a port"),
-];
-const SERVE_KEYS: &[Key] = &[
-    Key::new("service", "service = \"orders\", the service that runs there"),
-    Key::new("address", "address = \"127.0.0.1:8080\", an IP address and a port"),
-    Key::new("labels", "labels = { version = \"v1\" }"),
-    Key::new("capacity", "capacity = 100"),
-    Key::new(
-        "health",
-        "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
-    ),
-];
+pub(super) const ADVERTISE_MAX: usize = 8;
 
 /// The whole file.
 pub(super) struct RawConfig {
@@ -109,9 +77,9 @@ pub(super) struct RawServe {
 /// Reads a file. `None` when there is no telling what it means.
 pub(super) fn read(file: &Table<'_>) -> Option<RawConfig> {
     file.require("node");
-    let node = file.table("node", NODE_KEYS).map(|table| read_node(&table));
-    let listens = file.tables("listen", LISTEN_KEYS).iter().map(read_listen).collect();
-    let serves = file.tables("serve", SERVE_KEYS).iter().map(read_serve).collect();
+    let node = file.table("node", NODE).map(|table| read_node(&table));
+    let listens = file.tables("listen", LISTEN).iter().map(read_listen).collect();
+    let serves = file.tables("serve", SERVE).iter().map(read_serve).collect();
     Some(RawConfig { node: node?, listens, serves })
 }
 
@@ -157,6 +125,6 @@ fn read_serve(table: &Table<'_>) -> RawServe {
         address: table.text("address", text::socket),
         labels: table.named_texts("labels", LABELS_MAX, text::label),
         capacity: table.whole("capacity", 1..=CAPACITY_MAX),
-        check: read_health(table),
+        check: HealthSettings::read(table).over(HealthCheck::default()),
     }
 }

@@ -42,6 +42,9 @@ fn the_example_parses_and_shows_every_key() {
     assert_eq!(full.shards, Some(2));
     assert!(full.zone.is_some() && full.access_log.is_some() && full.token_file.is_some());
     assert_eq!(full.advertise.len(), 1);
+    for key in keys::NODE.iter().chain(keys::LISTEN).chain(keys::SERVE) {
+        assert!(uncommented.contains(&format!("\n{} = ", key.name())), "{} is missing", key.name());
+    }
 }
 
 #[test]

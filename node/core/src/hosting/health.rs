@@ -30,6 +30,19 @@ pub enum Finding {
     Unknown,
 }
 
+impl Finding {
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Silent => "silent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The checks of one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checker {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use sinew_api::admin::Origin;
 use sinew_api::hosting::{Health, HealthCheck, Serve};
 use sinew_api::snapshot::{Assigned, Labels};
 use sinew_transport_core::ServiceName;
@@ -25,18 +25,6 @@ pub const HOSTED_MAX: usize = 1000;
 
 /// The most bytes of all labels together: a registration must fit into a control frame of 1 MiB.
 pub const LABELS_LEN_MAX: usize = 512 * 1024;
-
-/// Where an endpoint was declared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// A `[[serve]]` entry of the node's configuration.
-    Config,
-    /// The operator's resources, by way of the controller.
-    Assigned,
-    /// `sinew register` on the node's machine.
-    Registered,
-}
 
 /// An endpoint as it is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +83,12 @@ impl Hosted {
     #[must_use]
     pub fn health(&self) -> Health {
         if self.draining { Health::Draining } else { self.checker.health() }
+    }
+
+    /// Whether it is on its way out.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// How it is checked.

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use sinew_api::document::{Table, Written};
 use sinew_transport_core::ids::{EndpointId, NodeName};
 use toml::Spanned;
 
 use super::topology::{check_node, check_service};
 use super::{MAX_DURATION, Names, given, names, unknown, within};
-use crate::file::mistakes::Mistakes;
-use crate::file::tables::{RawAction, RawCheck, RawEvent, RawScenario, Written};
+use crate::file::tables::{RawAction, RawCheck, RawEvent, RawScenario};
 use crate::scenario::{Action, Check, Event, Expectation, Load, Topology};
 
 /// How much slower an endpoint may become: the largest declared latency and this stay below the default
@@ -35,48 +35,52 @@ pub(super) fn events(
     raw: &RawScenario,
     topology: Option<&Topology>,
     loads: &[Load],
-    notes: &Mistakes,
+    file: &Table<'_>,
 ) -> Vec<Spanned<Event>> {
     let end = end(raw, loads);
-    let mut declared = Names::new("event", notes);
+    let mut declared = Names::new("event", file);
     let mut events = Vec::new();
     for written in raw.events.iter().take(MAX_EVENTS) {
         declared.declare(&written.name);
-        if let Some(event) = topology.and_then(|t| event(written, t, notes)) {
+        if let Some(event) = topology.and_then(|t| event(written, t, file)) {
             if let Some(end) = end
                 && event.get_ref().at >= end
             {
                 let at = written.at.as_ref().map_or(event.span(), Spanned::span);
-                notes.note(at, format!("nothing is measured any more: the load ends after {end:?}"));
+                file.mistake(
+                    at,
+                    format!("nothing is measured any more: the load ends after {end:?}"),
+                    "let it happen earlier, or the load last longer",
+                );
             }
             events.push(event);
         }
     }
     if let Some(more) = raw.events.get(MAX_EVENTS).and_then(|e| e.name.as_ref()) {
-        notes.note(more.span(), format!("more than {MAX_EVENTS} events"));
+        file.mistake(more.span(), format!("more than {MAX_EVENTS} events"), "remove some");
     }
     events.sort_by_key(|e| e.get_ref().at);
     if let Some(topology) = topology {
-        check_states(&events, topology, loads, notes);
+        check_states(&events, topology, loads, file);
     }
     events
 }
 
-fn event(raw: &RawEvent, topology: &Topology, notes: &Mistakes) -> Option<Spanned<Event>> {
+fn event(raw: &RawEvent, topology: &Topology, file: &Table<'_>) -> Option<Spanned<Event>> {
     let written = raw.action.as_ref()?;
-    check_node(&written.node, &topology.nodes, notes);
-    let action = action(written, topology, notes)?;
+    check_node(&written.node, &topology.nodes, file);
+    let action = action(written, topology, file)?;
     let (name, at) = (raw.name.as_ref()?.get_ref().clone(), *raw.at.as_ref()?.get_ref());
     Some(Spanned::new(written.span.clone(), Event { name, at, action }))
 }
 
-fn action(raw: &RawAction, topology: &Topology, notes: &Mistakes) -> Option<Action> {
+fn action(raw: &RawAction, topology: &Topology, file: &Table<'_>) -> Option<Action> {
     let node = raw.node.as_ref()?.get_ref().clone();
     Some(match raw.word {
         "slow" => {
-            check_service(&raw.service, &topology.services, notes);
-            within(&raw.by, "by", &(Duration::ZERO..=MAX_SLOWER), notes);
-            Action::Slow { endpoint: endpoint(raw, &node, topology, notes)?, by: *raw.by.as_ref()?.get_ref() }
+            check_service(&raw.service, &topology.services, file);
+            within(&raw.by, "by", &(Duration::ZERO..=MAX_SLOWER), file);
+            Action::Slow { endpoint: endpoint(raw, &node, topology, file)?, by: *raw.by.as_ref()?.get_ref() }
         }
         "kill" => Action::Kill { node },
         "return" => Action::Return { node },
@@ -85,12 +89,16 @@ fn action(raw: &RawAction, topology: &Topology, notes: &Mistakes) -> Option<Acti
     })
 }
 
-fn endpoint(raw: &RawAction, node: &NodeName, topology: &Topology, notes: &Mistakes) -> Option<EndpointId> {
+fn endpoint(raw: &RawAction, node: &NodeName, topology: &Topology, file: &Table<'_>) -> Option<EndpointId> {
     let service = raw.service.as_ref()?;
     let declared = topology.services.iter().find(|s| s.name == *service.get_ref())?;
     let found = declared.endpoints.iter().find(|e| e.id.node == *node);
     if found.is_none() {
-        notes.note(service.span(), format!("`{}` has no endpoint on `{node}`", service.get_ref()));
+        file.mistake(
+            service.span(),
+            format!("`{}` has no endpoint on `{node}`", service.get_ref()),
+            "name a node that has one",
+        );
     }
     found.map(|e| e.id.clone())
 }
@@ -103,7 +111,7 @@ enum State {
 }
 
 /// Notes events that do not fit what came before, and those that would take the load's own entry away.
-fn check_states(events: &[Spanned<Event>], topology: &Topology, loads: &[Load], notes: &Mistakes) {
+fn check_states(events: &[Spanned<Event>], topology: &Topology, loads: &[Load], file: &Table<'_>) {
     let mut states: BTreeMap<&NodeName, State> = BTreeMap::new();
     for event in events {
         let (node, needs, becomes) = match &event.get_ref().action {
@@ -120,17 +128,18 @@ fn check_states(events: &[Spanned<Event>], topology: &Topology, loads: &[Load], 
                 State::Killed => "killed",
                 State::Paused => "paused",
             };
-            notes.note(
+            file.mistake(
                 event.span(),
                 format!("node `{node}` is {} then; this needs it {}", word(was), word(needs)),
+                "let it happen at another time, or to another node",
             );
         }
         let entered = loads.iter().find(|l| topology.listener(&l.listener).is_some_and(|i| i.node == *node));
         if let Some(load) = entered {
-            notes.note_with_help(
+            file.mistake(
                 event.span(),
                 format!("load `{}` enters the mesh at node `{node}`", load.name),
-                Some("its own agent must run: call from another node".into()),
+                "its own agent must run: call from another node",
             );
         }
     }
@@ -141,15 +150,15 @@ pub(super) fn expectations(
     raw: &RawScenario,
     events: &[Spanned<Event>],
     end: Option<Duration>,
-    notes: &Mistakes,
+    file: &Table<'_>,
 ) -> Vec<Expectation> {
-    let timeline = Timeline { raw, events, end, notes };
+    let timeline = Timeline { raw, events, end, file };
     let named = raw.expectations.iter().filter_map(|e| Some((e.name.get_ref().clone(), e.check.as_ref()?)));
     named.filter_map(|(name, raw)| Some(Expectation { name, check: check(raw, &timeline)? })).collect()
 }
 
 fn check(raw: &RawCheck, timeline: &Timeline<'_>) -> Option<Check> {
-    let notes = timeline.notes;
+    let file = timeline.file;
     Some(match raw {
         RawCheck::Failed { at_most, except_in_flight_to_killed } => Check::Failed {
             at_most: given(at_most, 0),
@@ -157,7 +166,7 @@ fn check(raw: &RawCheck, timeline: &Timeline<'_>) -> Option<Check> {
         },
         RawCheck::WrongBytes { at_most } => Check::WrongBytes { at_most: given(at_most, 0) },
         RawCheck::SlowShare { event, at_least, within: after } => {
-            within(at_least, "at_least", &SHARES, notes);
+            within(at_least, "at_least", &SHARES, file);
             let is_slow = |a: &Action| matches!(a, Action::Slow { .. });
             let (event, after) = timeline.window(event, "slow", is_slow, after)?;
             Check::SlowShare { event, at_least: *at_least.as_ref()?.get_ref(), within: after }
@@ -168,14 +177,14 @@ fn check(raw: &RawCheck, timeline: &Timeline<'_>) -> Option<Check> {
             Check::DeadPicks { event, at_most: given(at_most, 0), within: after }
         }
         RawCheck::ShareBack { event, at_least, within: after } => {
-            within(at_least, "at_least", &SHARES, notes);
+            within(at_least, "at_least", &SHARES, file);
             let is_return = |a: &Action| matches!(a, Action::Return { .. });
             let (event, after) = timeline.window(event, "return", is_return, after)?;
             Check::ShareBack { event, at_least: *at_least.as_ref()?.get_ref(), within: after }
         }
         RawCheck::P99 { times_fastest, outside } => {
-            within(times_fastest, "times_fastest", &TIMES, notes);
-            within(outside, "outside", &(Duration::ZERO..=MAX_DURATION), notes);
+            within(times_fastest, "times_fastest", &TIMES, file);
+            within(outside, "outside", &(Duration::ZERO..=MAX_DURATION), file);
             Check::P99 { at_most: *times_fastest.as_ref()?.get_ref(), outside: *outside.as_ref()?.get_ref() }
         }
     })
@@ -186,7 +195,7 @@ struct Timeline<'a> {
     raw: &'a RawScenario,
     events: &'a [Spanned<Event>],
     end: Option<Duration>,
-    notes: &'a Mistakes,
+    file: &'a Table<'a>,
 }
 
 impl Timeline<'_> {
@@ -202,12 +211,16 @@ impl Timeline<'_> {
         let event = event.as_ref()?;
         let known = names(self.raw.events.iter().map(|e| &e.name));
         if !known.contains(&event.get_ref().as_str()) {
-            unknown("event", event.get_ref(), &known, event.span(), self.notes);
+            unknown("event", event.get_ref(), &known, event.span(), self.file);
         }
         let at = self.events.iter().position(|e| e.get_ref().name == *event.get_ref())?;
         let found = self.events[at].get_ref();
         if !fits(&found.action) {
-            self.notes.note(event.span(), format!("event `{}` is not a `{kind}`", found.name));
+            self.file.mistake(
+                event.span(),
+                format!("event `{}` is not a `{kind}`", found.name),
+                format!("name an event with `{kind}`"),
+            );
             return None;
         }
         let after = after.as_ref()?;
@@ -215,9 +228,10 @@ impl Timeline<'_> {
         if let Some(until) = until
             && found.at.saturating_add(*after.get_ref()) >= until
         {
-            self.notes.note(
+            self.file.mistake(
                 after.span(),
                 format!("no time is left to judge: {:?} after the event is past {until:?}", after.get_ref()),
+                "judge earlier, or let what follows happen later",
             );
         }
         Some((event.get_ref().clone(), *after.get_ref()))

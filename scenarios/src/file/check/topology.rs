@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sinew_api::document::{Table, Written};
 use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
 use toml::Spanned;
 
 use super::{Names, given, unknown};
-use crate::file::mistakes::Mistakes;
-use crate::file::tables::{RawScenario, RawService, Written};
+use crate::file::tables::{RawScenario, RawService};
 use crate::scenario::{Behaviour, Endpoint, Listener, Node, Service, Topology};
 
 /// The most agents on one machine: each is a process, and beyond this the machine is what is measured.
@@ -18,56 +18,62 @@ const MAX_ENDPOINTS: usize = 256;
 const MAX_LATENCY: std::time::Duration = std::time::Duration::from_millis(7500);
 
 /// The topology that was written; mistakes are noted either way.
-pub(super) fn check(raw: &RawScenario, mistakes: &Mistakes) -> Option<Topology> {
-    let nodes = nodes(raw, mistakes);
-    let services = services(raw, &nodes, mistakes);
-    let listeners = listeners(raw, &nodes, &services, mistakes);
+pub(super) fn check(raw: &RawScenario, file: &Table<'_>) -> Option<Topology> {
+    let nodes = nodes(raw, file);
+    let services = services(raw, &nodes, file);
+    let listeners = listeners(raw, &nodes, &services, file);
     let topology = Topology { nodes, services, listeners };
     for (node, written) in topology.nodes.iter().zip(raw.nodes.iter().filter_map(|n| n.name.as_ref())) {
         if topology.grants(&node.name).is_empty() {
-            mistakes.note(
+            file.mistake(
                 written.span(),
-                format!(
-                    "node `{}` has neither an endpoint nor a listener; give it one, or leave it out",
-                    node.name
-                ),
+                format!("node `{}` has neither an endpoint nor a listener", node.name),
+                "give it one, or leave it out",
             );
         }
     }
     (!topology.nodes.is_empty()).then_some(topology)
 }
 
-fn nodes(raw: &RawScenario, mistakes: &Mistakes) -> Vec<Node> {
+fn nodes(raw: &RawScenario, file: &Table<'_>) -> Vec<Node> {
     if raw.nodes.is_empty() {
-        mistakes.note(0..0, "the file has no [[node]]");
+        file.mistake(0..0, "the file has no [[node]]", "write at least one");
     }
-    let mut names = Names::new("node", mistakes);
+    let mut names = Names::new("node", file);
     for (index, node) in raw.nodes.iter().enumerate() {
         names.declare(&node.name);
         if let Some(name) = &node.name
             && index == MAX_NODES
         {
-            mistakes.note(name.span(), format!("more than {MAX_NODES} nodes do not run on one machine"));
+            file.mistake(
+                name.span(),
+                format!("more than {MAX_NODES} nodes do not run on one machine"),
+                "remove some",
+            );
         }
     }
     let named = raw.nodes.iter().filter_map(|n| Some((n.name.as_ref()?.get_ref().clone(), n)));
     named.map(|(name, n)| Node { name, zone: n.zone.as_ref().map(|z| z.get_ref().clone()) }).collect()
 }
 
-fn services(raw: &RawScenario, nodes: &[Node], mistakes: &Mistakes) -> Vec<Service> {
-    let mut names = Names::new("service", mistakes);
+fn services(raw: &RawScenario, nodes: &[Node], file: &Table<'_>) -> Vec<Service> {
+    let mut names = Names::new("service", file);
     let mut places = Places::default();
     let mut services = Vec::new();
     for written in &raw.services {
         names.declare(&written.name);
-        let endpoints = endpoints(written, nodes, &mut places, mistakes);
+        let endpoints = endpoints(written, nodes, &mut places, file);
         if let Some(name) = &written.name {
             let behaviour = given(&written.behaviour, Behaviour::EchoId);
             services.push(Service { name: name.get_ref().clone(), behaviour, endpoints });
         }
     }
     if places.count > MAX_ENDPOINTS {
-        mistakes.note(0..0, format!("{} endpoints are more than {MAX_ENDPOINTS}", places.count));
+        file.mistake(
+            0..0,
+            format!("{} endpoints are more than {MAX_ENDPOINTS}", places.count),
+            "remove some",
+        );
     }
     services
 }
@@ -89,19 +95,24 @@ impl Places {
     }
 }
 
-fn endpoints(raw: &RawService, nodes: &[Node], places: &mut Places, notes: &Mistakes) -> Vec<Endpoint> {
+fn endpoints(raw: &RawService, nodes: &[Node], places: &mut Places, file: &Table<'_>) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     if raw.endpoints.is_empty() {
-        notes.note(raw.span.clone(), "[[service]] needs at least one `endpoint`");
+        file.mistake(
+            raw.span.clone(),
+            "[[service]] needs at least one `endpoint`",
+            "write for example endpoint = [{ node = \"n1\" }]",
+        );
     }
     for written in &raw.endpoints {
-        super::within(&written.latency, "latency", &(std::time::Duration::ZERO..=MAX_LATENCY), notes);
-        check_node(&written.node, nodes, notes);
+        super::within(&written.latency, "latency", &(std::time::Duration::ZERO..=MAX_LATENCY), file);
+        check_node(&written.node, nodes, file);
         let Some(node) = &written.node else { continue };
         if endpoints.iter().any(|e| e.id.node == *node.get_ref()) {
-            notes.note(
+            file.mistake(
                 node.span(),
-                format!("the service has an endpoint on `{}` already; one on each node", node.get_ref()),
+                format!("the service has an endpoint on `{}` already", node.get_ref()),
+                "one on each node: name another",
             );
         }
         let latency = given(&written.latency, std::time::Duration::ZERO);
@@ -110,13 +121,13 @@ fn endpoints(raw: &RawService, nodes: &[Node], places: &mut Places, notes: &Mist
     endpoints
 }
 
-fn listeners(raw: &RawScenario, nodes: &[Node], services: &[Service], notes: &Mistakes) -> Vec<Listener> {
-    let mut names = Names::new("listener", notes);
+fn listeners(raw: &RawScenario, nodes: &[Node], services: &[Service], file: &Table<'_>) -> Vec<Listener> {
+    let mut names = Names::new("listener", file);
     let mut listeners = Vec::new();
     for written in &raw.listeners {
         names.declare(&written.name);
-        check_node(&written.node, nodes, notes);
-        check_service(&written.service, services, notes);
+        check_node(&written.node, nodes, file);
+        check_service(&written.service, services, file);
         if let (Some(name), Some(node), Some(service), Some(speaks_for)) =
             (&written.name, &written.node, &written.service, &written.speaks_for)
         {
@@ -132,27 +143,27 @@ fn listeners(raw: &RawScenario, nodes: &[Node], services: &[Service], notes: &Mi
 }
 
 /// Notes a node that is not declared.
-pub(super) fn check_node(node: &Written<NodeName>, nodes: &[Node], notes: &Mistakes) {
+pub(super) fn check_node(node: &Written<NodeName>, nodes: &[Node], file: &Table<'_>) {
     let known: Vec<_> = nodes.iter().map(|n| n.name.as_str()).collect();
-    check_name("node", node.as_ref(), &known, notes, NodeName::as_str);
+    check_name("node", node.as_ref(), &known, file, NodeName::as_str);
 }
 
 /// Notes a service that is not declared.
-pub(super) fn check_service(service: &Written<ServiceName>, services: &[Service], notes: &Mistakes) {
+pub(super) fn check_service(service: &Written<ServiceName>, services: &[Service], file: &Table<'_>) {
     let known: Vec<_> = services.iter().map(|s| s.name.as_str()).collect();
-    check_name("service", service.as_ref(), &known, notes, ServiceName::as_str);
+    check_name("service", service.as_ref(), &known, file, ServiceName::as_str);
 }
 
 fn check_name<T>(
     what: &str,
     name: Option<&Spanned<T>>,
     known: &[&str],
-    notes: &Mistakes,
+    file: &Table<'_>,
     text: fn(&T) -> &str,
 ) {
     if let Some(name) = name
         && !known.contains(&text(name.get_ref()))
     {
-        unknown(what, text(name.get_ref()), known, name.span(), notes);
+        unknown(what, text(name.get_ref()), known, name.span(), file);
     }
 }
