@@ -14,5 +14,6 @@ mod controllers;
 mod copies;
 mod expiry;
 mod rotation;
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;

@@ -169,6 +169,17 @@ impl Mesh {
         process.kill().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// SIGTERM for the controller, which says farewell to its nodes.
+    pub async fn stop_controller(&mut self) {
+        let process = self.controller.take().expect("the controller runs");
+        assert!(process.stop().await, "the controller did not end when told to: {}", self.controller_log());
+    }
+
+    /// The controller's process id.
+    pub fn controller_pid(&self) -> u32 {
+        self.controller.as_ref().expect("the controller runs").pid()
+    }
+
     /// Starts the controller, with the state that it had.
     pub async fn start_controller(&mut self) {
         assert!(self.controller.is_none(), "the controller runs");

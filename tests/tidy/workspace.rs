@@ -88,6 +88,9 @@ pub(crate) enum Area {
     Free,
 }
 
+/// The real world's side: of the seam, and of the store, which simulation replaces by one in memory.
+const WORLD: [&str; 2] = ["transport/src/os.rs", "controller/src/store/disk.rs"];
+
 impl Area {
     fn of(file: &str) -> Self {
         let within = |folder: &str| file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));

@@ -106,7 +106,7 @@ impl Shard {
     ) -> Result<Self, BindError> {
         let server = Serving::new(common.keyring.current(), |own| server(&common, own))?;
         let (_, config) = server.with(common.keyring.current(), |own| self::server(&common, own));
-        let endpoint = session::bind(&common.runtime, address, &common.keys, Some(config))?;
+        let endpoint = session::bind(&common.runtime, address, &common.keys, quic::MTU_MAX, Some(config))?;
         Ok(Self {
             index,
             common,

@@ -7,7 +7,7 @@ use sinew_transport_core::ids::TrustDomain;
 
 use super::*;
 
-mod runs;
+mod copies;
 
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const T0: Duration = Duration::from_secs(1000);

@@ -1,4 +1,4 @@
-//! Two runs of one node's program: a restart, or a copied state directory.
+//! Two processes with one identity: the newer stays, the older does not take turns with it.
 
 use super::*;
 
