@@ -33,4 +33,4 @@ pub mod store;
 pub use authority::AuthorityError;
 pub use config::Config;
 pub use files::StateError;
-pub use run::{Ports, RunError, run};
+pub use run::{Ports, Reloads, RunError, run, run_reloading};

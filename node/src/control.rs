@@ -148,7 +148,12 @@ impl Control {
     async fn successor(&self, controllers: &mut Controllers, until: u64) -> Opened {
         let left = Duration::from_secs(until).saturating_sub(self.plane.runtime.wall_now());
         let mut rng = fastrand::Rng::with_seed(self.boot ^ until);
-        tokio::time::sleep(replace_after(left, Replaced::First, rng.f64())).await;
+        let in_time = tokio::time::sleep(replace_after(left, Replaced::First, rng.f64()));
+        tokio::select! {
+            () = in_time => {}
+            // What is registered has changed: said by a session that begins before this one ends.
+            () = self.plane.reregister.notified() => {}
+        }
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         loop {
             match self.dial(controllers).await {
@@ -261,7 +266,7 @@ impl Control {
     }
 
     fn registration(&self, serving: Serving) -> Register {
-        let config = &self.plane.config;
+        let config = self.plane.live();
         Register {
             version: env!("CARGO_PKG_VERSION").into(),
             boot: self.boot,

@@ -234,6 +234,24 @@ impl Mesh {
         fs::read_to_string(self.node_dir(node).join("node.log")).expect("a node that was started has a log")
     }
 
+    /// Writes another `controller.toml`, as an editor does: a new file takes its name. The controller notices.
+    pub fn rewrite_controller(&self, settings: &str) {
+        self.write_controller(settings);
+    }
+
+    /// Changes the text of a node's `node.toml`, likewise.
+    pub fn rewrite(&self, node: &str, change: impl FnOnce(String) -> String) {
+        let file = self.node_dir(node).join("node.toml");
+        let text = fs::read_to_string(&file).expect("a node that was added has a configuration");
+        replace(&file, &change(text));
+    }
+
+    /// Sends the controller a signal.
+    pub fn signal_controller(&mut self, signal: Signal) {
+        let process = self.controller.as_mut().expect("the controller runs");
+        process.signal(signal).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     fn write_controller(&self, settings: &str) {
         let ControllerPorts { control, api } = self.ports;
         let state = self.controller_state();
@@ -241,7 +259,7 @@ impl Mesh {
             "[controller]\nstate = {state:?}\ntrust_domain = \"test.local\"\nlisten = \"{control}\"\napi = \"{api}\"\n{settings}\n"
         );
         let file = self.dir.path().join("controller/controller.toml");
-        fs::write(file, text).expect("the temporary directory takes files");
+        replace(&file, &text);
     }
 
     fn signal(&mut self, node: &str, signal: Signal) {
@@ -263,4 +281,11 @@ impl Mesh {
     fn node_mut(&mut self, name: &str) -> &mut Node {
         self.nodes.get_mut(name).unwrap_or_else(|| panic!("no node {name} was added"))
     }
+}
+
+/// A new file takes the name of an old one.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).expect("the temporary directory takes files");
+    fs::rename(&new, file).expect("a file can be renamed");
 }

@@ -63,7 +63,6 @@ pub(super) const NODE: &[Key] = &[
         .default("\"10s\""),
     Key::new("dead_after", "dead_after = \"10s\"")
         .shape(Shape::Time)
-        .live()
         .about("How long a peer may stay silent before its streams are given up: 500 ms to 25 s.")
         .default("\"10s\""),
 ];
