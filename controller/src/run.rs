@@ -152,6 +152,7 @@ pub async fn run_reloading(
         () = follow(&hub, &config, ports.control, reloads) => {}
         () = renew_own(&hub, &state, &config.name, &keyring) => {}
     }
+    hub.save().await;
     if stop.is_cancelled() {
         tracing::info!("controller stopped");
         Ok(())
