@@ -46,8 +46,8 @@ pub enum BenchError {
     NotDone {
         /// The event.
         event: String,
-        /// What was begun.
-        action: Action,
+        /// What was begun, in words.
+        action: String,
         /// What was lacking.
         why: String,
         /// The end of the log of whom it was done to.
@@ -288,11 +288,11 @@ impl<'a> Run<'a> {
         let ready = match done {
             Ok(ready) => ready,
             Err(why) => {
-                let (event, action) = (event.name.clone(), event.action.clone());
-                let tail = match &action {
+                let tail = match &event.action {
                     Action::Return { node } | Action::Start { node } => self.mesh.node_log_tail(node),
                     _ => self.mesh.controller_log_tail(),
                 };
+                let (event, action) = (event.name.clone(), event.action.to_string());
                 return Err(BenchError::NotDone { event, action, why, tail });
             }
         };
