@@ -214,8 +214,11 @@ impl Hub {
     }
 
     /// Saves who is registered with what.
-    async fn save(&self) {
+    pub(crate) async fn save(&self) {
         let registrations = self.mesh(|mesh| mesh.take_unsaved());
+        if registrations.is_empty() {
+            return;
+        }
         let saved = async { self.ledger().await?.save(&registrations).await };
         if let Err(error) = saved.await {
             tracing::error!(%error, "registrations are not saved: after a restart, nodes that are slow to come back are missed");

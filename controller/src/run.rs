@@ -119,7 +119,9 @@ pub async fn run_reloading(
 
     let started = Instant::now();
     let mut mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
-    mesh.declare(Declared::new(ledger.resources()));
+    if !ledger.resources().is_empty() {
+        mesh.declare(Declared::new(ledger.resources()));
+    }
     mesh.restore(started.elapsed(), ledger.take_registrations());
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
@@ -150,6 +152,7 @@ pub async fn run_reloading(
         () = follow(&hub, &config, ports.control, reloads) => {}
         () = renew_own(&hub, &state, &config.name, &keyring) => {}
     }
+    hub.save().await;
     if stop.is_cancelled() {
         tracing::info!("controller stopped");
         Ok(())

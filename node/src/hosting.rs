@@ -146,6 +146,16 @@ impl Hosting {
         self.version.subscribe()
     }
 
+    /// Waits until every endpoint was checked once, so that whoever is told first is told how things are.
+    pub(crate) async fn first_findings(&self) {
+        let mut versions = self.versions();
+        while self.look(|table| table.all().any(|(_, hosted)| hosted.health() == Health::Starting)) {
+            if versions.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Looks at the table.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
         look(&self.lock())

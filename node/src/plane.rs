@@ -205,9 +205,10 @@ impl Plane {
     /// Takes what a peer told. True when the view should be made anew.
     pub(crate) fn hear(&self, heard: Heard) -> bool {
         let Known { snapshot, overlay } = &mut *self.known();
-        let Some(snapshot) = snapshot else { return false };
+        // Before the first snapshot everybody is a stranger.
+        let nobody = Snapshot::default();
         let Heard { peer, boot, serving } = heard;
-        overlay.hear(snapshot, &peer, boot, serving).unwrap_or_else(|error| {
+        overlay.hear(snapshot.as_deref().unwrap_or(&nobody), &peer, boot, serving).unwrap_or_else(|error| {
             tracing::warn!(%peer, %error, "what a peer tells about itself is left out");
             true
         })

@@ -163,8 +163,8 @@ pub async fn run_reloading(
         let listener = runtime.listen(address).map_err(listening)?;
         ports.admin = Some(listener.local_addr().map_err(listening)?);
         let token = admin_token(&runtime, &plane.config.state)?;
-        let (plane, refusals) = (Arc::clone(&plane), Arc::clone(&refusals));
-        tasks.spawn(admin::serve(listener, plane, refusals, token, registered));
+        let (plane, refusals, trust) = (Arc::clone(&plane), Arc::clone(&refusals), Arc::clone(&trust));
+        tasks.spawn(admin::serve(listener, plane, refusals, trust, token, registered));
     }
     let last_line = CancellationToken::new();
     let mut farewells = JoinSet::new();

@@ -64,6 +64,27 @@ impl Mesh {
         self.nodes.insert(name, node);
     }
 
+    /// Copies the identity of node `of` into another directory, starts a node with it, and waits until it is
+    /// ready. From here on it is known as `name`, though the mesh knows both as `of`.
+    pub async fn add_copy(&mut self, of: &str, name: &str) {
+        let original = self.node(of);
+        let (plan, state) = (original.plan.clone(), original.dir.join("state"));
+        let dir = self.dir.path().join(name);
+        let mut node = Node::write(plan, dir.clone(), "");
+        fs::create_dir(dir.join("state")).expect("the temporary directory takes directories");
+        for file in ["identity.pem", "root.cert.pem", "keys.json"] {
+            fs::copy(state.join(file), dir.join("state").join(file)).expect("a node that joined has it");
+        }
+        node.start().await;
+        self.nodes.insert(name.to_owned(), node);
+    }
+
+    /// Writes `[controller]` anew, for its next start: `control` is where nodes reach it, port 0 takes any.
+    pub fn move_controller(&mut self, control: SocketAddr, settings: &str) {
+        self.ports.control = control;
+        self.write_controller(settings);
+    }
+
     /// Runs a command of the program against this mesh's controller.
     pub async fn sinew(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new(SINEW);
@@ -146,6 +167,17 @@ impl Mesh {
     pub async fn kill_controller(&mut self) {
         let mut process = self.controller.take().expect("the controller runs");
         process.kill().await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// SIGTERM for the controller, which says farewell to its nodes.
+    pub async fn stop_controller(&mut self) {
+        let process = self.controller.take().expect("the controller runs");
+        assert!(process.stop().await, "the controller did not end when told to: {}", self.controller_log());
+    }
+
+    /// The controller's process id.
+    pub fn controller_pid(&self) -> u32 {
+        self.controller.as_ref().expect("the controller runs").pid()
     }
 
     /// Starts the controller, with the state that it had.

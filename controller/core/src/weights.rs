@@ -25,6 +25,7 @@ mod explain;
 mod formula;
 mod links;
 mod quality;
+mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,10 +34,10 @@ use sinew_api::control::Report;
 use sinew_api::snapshot::WEIGHT_MAX;
 use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName, Zone};
 
-use damped::{GRAIN_US, log_of, part, us_of};
-use formula::{Demand, Input, Weighed, weigh};
+use damped::part;
 use links::Links;
 use quality::Quality;
+use stage::Stage;
 
 /// By how much a weight must have moved to be told anew. Reports that stay within 10 % of a mean never do it.
 pub const MOVED: f64 = 1.25;
@@ -184,8 +185,9 @@ impl Weights {
             self.told.remove(service);
             return concerned;
         }
-        for caller in scene.callers.keys() {
-            let weighed = self.weigh_for(service, scene, caller);
+        let stage = Stage::of(self, service, scene);
+        let weighed: Vec<_> = scene.callers.keys().map(|caller| (caller, stage.weigh(caller))).collect();
+        for (caller, weighed) in weighed {
             let told = self.told.entry(service.clone()).or_default().entry(caller.clone()).or_default();
             for (candidate, (_, weight)) in scene.endpoints.iter().zip(weighed.endpoints) {
                 let old = told.entry(candidate.id.clone()).or_insert(WEIGHT_MAX);
@@ -210,13 +212,14 @@ impl Weights {
         let here: BTreeSet<_> = scene.endpoints.iter().map(|candidate| &candidate.id).collect();
         let mut told = self.told.remove(service).unwrap_or_default();
         told.retain(|caller, _| scene.callers.contains_key(caller));
+        let stage = Stage::of(self, service, scene);
         for caller in scene.callers.keys() {
             let told = told.entry(caller.clone()).or_default();
             told.retain(|id, _| here.contains(id));
             if told.len() == here.len() {
                 continue;
             }
-            let weighed = self.weigh_for(service, scene, caller);
+            let weighed = stage.weigh(caller);
             for (candidate, (_, weight)) in scene.endpoints.iter().zip(weighed.endpoints) {
                 if !told.contains_key(&candidate.id) {
                     told.insert(candidate.id.clone(), weight);
@@ -259,76 +262,14 @@ impl Weights {
         self.qualities.retain(|_, qualities| !qualities.is_empty());
     }
 
-    fn weigh_for(&self, service: &ServiceName, scene: &Scene, caller: &NodeName) -> Weighed {
-        let zone = scene.callers.get(caller).and_then(Option::as_ref);
-        let unknown = self.best_work_log(service);
-        let inputs: Vec<_> = scene
-            .endpoints
-            .iter()
-            .map(|candidate| {
-                let quality = self.quality(service, &candidate.id);
-                let work_log = quality.and_then(Quality::work_log).unwrap_or(unknown);
-                let (link_us, _) = self.link_us(scene, caller, &candidate.id.node);
-                Input {
-                    capacity: f64::from(candidate.capacity.max(1)),
-                    turn_us: us_of(work_log) + GRAIN_US + link_us,
-                    success: quality.map_or(1.0, Quality::success),
-                    // A caller that does not say where it is prefers nobody.
-                    near: zone.is_none() || zone == candidate.zone.as_ref(),
-                }
-            })
-            .collect();
-        weigh(&inputs, self.demand_of(service, scene, zone))
-    }
-
     fn quality(&self, service: &ServiceName, id: &EndpointId) -> Option<&Quality> {
         self.qualities.get(service)?.get(id)
-    }
-
-    /// What an endpoint is taken to need of which nothing is known: as much as the best of its service.
-    fn best_work_log(&self, service: &ServiceName) -> f64 {
-        let known = self.qualities.get(service).into_iter().flatten();
-        known.filter_map(|(_, quality)| quality.work_log()).reduce(f64::min).unwrap_or_else(|| log_of(0.0))
-    }
-
-    /// What the link from a caller to a host adds to a turn, and whether either of the two measured it.
-    /// Otherwise it is the mean of what the other callers see of that host, those in the same zone if there
-    /// are any.
-    fn link_us(&self, scene: &Scene, caller: &NodeName, host: &NodeName) -> (f64, bool) {
-        if let Some(us) = self.links.cost_us(caller, host) {
-            return (us, true);
-        }
-        let zone = scene.callers.get(caller).and_then(Option::as_ref);
-        let seen = |same_zone: bool| {
-            let others = scene.callers.iter().filter(|(other, _)| *other != caller && *other != host);
-            let others = others.filter(|(_, at)| !same_zone || zone.is_none() || at.as_ref() == zone);
-            mean(&others.filter_map(|(other, _)| self.links.cost_us(other, host)).collect::<Vec<_>>())
-        };
-        (seen(true).or_else(|| seen(false)).unwrap_or(0.0), false)
-    }
-
-    fn demand_of(&self, service: &ServiceName, scene: &Scene, zone: Option<&Zone>) -> Demand {
-        let Some(demands) = self.demands.get(service) else { return Demand { in_flight: 0.0, share: 0.0 } };
-        let (mut all, mut own) = (0.0, 0.0);
-        for (caller, demand) in demands {
-            all += demand.damped;
-            if scene.callers.get(caller).is_some_and(|at| at.as_ref() == zone) {
-                own += demand.damped;
-            }
-        }
-        Demand { in_flight: own, share: if all > 0.0 { own / all } else { 0.0 } }
     }
 }
 
 fn has_moved(told: u16, weight: u16) -> bool {
     let (told, weight) = (f64::from(told) + MOVED_GRAIN, f64::from(weight) + MOVED_GRAIN);
     weight > told * MOVED || told > weight * MOVED
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a count")]
-    let count = values.len() as f64;
-    (count > 0.0).then(|| values.iter().sum::<f64>() / count)
 }
 
 /// The mean of all but one of the values, which is `own`.

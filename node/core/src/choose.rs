@@ -167,7 +167,7 @@ fn scan(
     draw: Draw<'_>,
     look: impl Fn(usize) -> Standing,
 ) -> Result<Found, Unavailable> {
-    let mut eligible = [0; SCAN_MAX];
+    let mut eligible = [0_u32; SCAN_MAX];
     let mut found = 0;
     let mut why = Unavailable::AllTried;
     let start = if count > SCAN_MAX { rng.usize(..count) } else { 0 };
@@ -176,7 +176,7 @@ fn scan(
             Standing::Probe => return Ok(Found::One(index)),
             Standing::Out(reason) => why = why.max(reason),
             Standing::Eligible => {
-                eligible[found] = index;
+                eligible[found] = u32::try_from(index).unwrap_or(u32::MAX);
                 found += 1;
                 if found == SCAN_MAX {
                     break;
@@ -186,29 +186,33 @@ fn scan(
     }
     match eligible[..found] {
         [] => Err(why),
-        [only] => Ok(Found::One(only)),
+        [only] => Ok(Found::One(only as usize)),
         ref eligible => Ok(two_of(rng, eligible, draw)),
     }
 }
 
 /// Two of at least two eligible ones, by weight. Where only one has any, that one; where none has, all are alike.
-fn two_of(rng: &mut fastrand::Rng, eligible: &[usize], draw: Draw<'_>) -> Found {
-    let all: u32 = eligible.iter().map(|index| draw.weight(*index)).sum();
-    let weight = |place: usize| if all == 0 { 1 } else { draw.weight(eligible[place]) };
-    let at = |number: u32, without: Option<usize>| {
+#[inline]
+fn two_of(rng: &mut fastrand::Rng, eligible: &[u32], draw: Draw<'_>) -> Found {
+    let given: u32 = eligible.iter().map(|index| draw.weight(*index as usize)).sum();
+    let weight = |index: u32| if given == 0 { 1 } else { draw.weight(index as usize) };
+    let at = |number: u32, without: Option<u32>| {
         let mut left = number;
-        (0..eligible.len()).filter(|place| Some(*place) != without).find(|place| {
-            let weight = weight(*place);
+        eligible.iter().copied().filter(|index| Some(*index) != without).find(|index| {
+            let weight = weight(*index);
             let here = left < weight;
             left = left.saturating_sub(weight);
             here
         })
     };
-    let all = if all == 0 { u32::try_from(eligible.len()).unwrap_or(u32::MAX) } else { all };
-    let Some(first) = at(rng.u32(..all), None) else { return Found::One(eligible[0]) };
+    let all = if given == 0 { u32::try_from(eligible.len()).unwrap_or(u32::MAX) } else { given };
+    let first = at(rng.u32(..all), None).unwrap_or(eligible[0]);
     let rest = all - weight(first);
     let second = if rest == 0 { None } else { at(rng.u32(..rest), Some(first)) };
-    second.map_or(Found::One(eligible[first]), |second| Found::Two(eligible[first], eligible[second]))
+    match second {
+        Some(second) => Found::Two(first as usize, second as usize),
+        None => Found::One(first as usize),
+    }
 }
 
 /// What one candidate is to this connection.

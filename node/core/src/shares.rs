@@ -50,6 +50,7 @@ impl Shares {
 
     /// How these endpoints are drawn. `weighted`: otherwise all are alike, whatever their weights.
     #[must_use]
+    #[inline]
     pub(crate) fn draw(&self, count: usize, weighted: bool) -> Draw<'_> {
         let sums = Some(self.sums.as_slice()).filter(|sums| weighted && sums.len() == count);
         Draw { sums, count: u32::try_from(count).unwrap_or(u32::MAX) }
@@ -66,16 +67,19 @@ pub(crate) struct Draw<'a> {
 
 impl Draw<'_> {
     /// What one counts for, beside the others.
+    #[inline]
     pub(crate) fn weight(&self, index: usize) -> u32 {
         self.below(index + 1) - self.below(index)
     }
 
     /// One of all; each as often as its weight says.
+    #[inline]
     pub(crate) fn any(&self, rng: &mut fastrand::Rng) -> usize {
         self.at(rng.u32(..self.all()))
     }
 
     /// One of all but `first`; none when no other has weight.
+    #[inline]
     pub(crate) fn other(&self, rng: &mut fastrand::Rng, first: usize) -> Option<usize> {
         let (before, weight) = (self.below(first), self.weight(first));
         let rest = self.all() - weight;
@@ -86,11 +90,13 @@ impl Draw<'_> {
         Some(self.at(if drawn < before { drawn } else { drawn + weight }))
     }
 
+    #[inline]
     fn all(&self) -> u32 {
         self.below(self.count as usize)
     }
 
     /// The sum of the first `index` weights.
+    #[inline]
     fn below(&self, index: usize) -> u32 {
         match self.sums {
             Some(sums) => index.checked_sub(1).map_or(0, |last| sums[last]),
@@ -99,6 +105,7 @@ impl Draw<'_> {
     }
 
     /// Whose part of the sum this number is in.
+    #[inline]
     fn at(&self, number: u32) -> usize {
         match self.sums {
             Some(sums) => sums.partition_point(|sum| *sum <= number),

@@ -18,8 +18,8 @@ use crate::weights::{Candidate, Scene};
 /// How often weights are made: as often as nodes report.
 const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
-/// Weights that are made in a second, at most: beyond it they are made more rarely. One takes about a
-/// microsecond, so that this is a tenth of a core.
+/// Weights that are made in a second, at most: beyond it they are made more rarely. One takes about a quarter of
+/// a microsecond; so many hold the mesh for 25 ms.
 const WEIGHED_PER_SECOND: usize = 100_000;
 
 impl Mesh {

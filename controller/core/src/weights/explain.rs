@@ -4,8 +4,8 @@ use sinew_api::status::API_VERSION;
 use sinew_api::weights::{EndpointWeight, Measured, Place, ServiceWeights, SourceWeights, WeightFactors};
 use sinew_transport_core::ids::{NodeName, ServiceName};
 
-use super::damped::us_of;
 use super::quality::Quality;
+use super::stage::{Stage, is_near};
 use super::{Candidate, Scene, Weights};
 
 /// The most callers that one answer explains: what a person can read, and some MiB of a service with a thousand
@@ -16,29 +16,49 @@ impl Weights {
     /// Why each caller of a service was told what it was told.
     #[must_use]
     pub fn explain(&self, service: &ServiceName, scene: &Scene) -> ServiceWeights {
+        let stage = Stage::of(self, service, scene);
         let sources = scene.callers.keys().take(SOURCES_MAX);
         ServiceWeights {
             api_version: API_VERSION.to_owned(),
             service: service.clone(),
-            sources: sources.map(|caller| self.explain_source(service, scene, caller)).collect(),
+            sources: sources.map(|caller| self.explain_source(service, scene, &stage, caller)).collect(),
             more_sources: scene.callers.len().saturating_sub(SOURCES_MAX),
         }
     }
 
-    fn explain_source(&self, service: &ServiceName, scene: &Scene, caller: &NodeName) -> SourceWeights {
-        let zone = scene.callers.get(caller).and_then(Option::as_ref);
-        let weighed = self.weigh_for(service, scene, caller);
-        let demand = self.demand_of(service, scene, zone);
-        let endpoints = scene.endpoints.iter().zip(&weighed.endpoints).map(|(candidate, (zone, target))| {
+    fn explain_source(
+        &self,
+        service: &ServiceName,
+        scene: &Scene,
+        stage: &Stage<'_>,
+        caller: &NodeName,
+    ) -> SourceWeights {
+        let zone = stage.zone(caller);
+        let weighed = stage.weigh(caller);
+        let demand = stage.demand(zone);
+        let endpoint = |(index, candidate): (usize, &Candidate)| {
+            let (zone_factor, target) = weighed.endpoints[index];
+            let quality = self.quality(service, &candidate.id);
+            let (link_us, link_measured) = stage.link_us(caller, &candidate.id.node);
             EndpointWeight {
                 node: candidate.id.node.clone(),
                 slot: candidate.id.slot,
                 zone: candidate.zone.clone(),
                 weight: self.told(service, caller, &candidate.id),
-                target: *target,
-                factors: self.factors(service, scene, caller, candidate, *zone),
+                target,
+                factors: WeightFactors {
+                    capacity: candidate.capacity,
+                    work_us: whole(stage.work_us(index)),
+                    measured: self.measured(quality),
+                    link_us: whole(link_us),
+                    link_measured,
+                    errors: quality.map_or(0.0, Quality::errors),
+                    success: quality.map_or(1.0, Quality::success),
+                    place: if is_near(zone, candidate.zone.as_ref()) { Place::Near } else { Place::Far },
+                    zone: zone_factor,
+                },
             }
-        });
+        };
         SourceWeights {
             node: caller.clone(),
             zone: zone.cloned(),
@@ -46,38 +66,15 @@ impl Weights {
             demand_share: demand.share,
             capacity_share: weighed.capacity_share,
             spill: weighed.spill,
-            endpoints: endpoints.collect(),
+            endpoints: scene.endpoints.iter().enumerate().map(endpoint).collect(),
         }
     }
 
-    fn factors(
-        &self,
-        service: &ServiceName,
-        scene: &Scene,
-        caller: &NodeName,
-        candidate: &Candidate,
-        zone: f64,
-    ) -> WeightFactors {
-        let quality = self.quality(service, &candidate.id);
-        let work_log = quality.and_then(Quality::work_log);
-        let (link_us, link_measured) = self.link_us(scene, caller, &candidate.id.node);
-        let from = scene.callers.get(caller).and_then(Option::as_ref);
-        let near = from.is_none() || from == candidate.zone.as_ref();
-        let measured = match (work_log, quality) {
-            (Some(_), Some(quality)) if quality.is_stale(self.folded) => Measured::Stale,
-            (Some(_), _) => Measured::Fresh,
-            (None, _) => Measured::Never,
-        };
-        WeightFactors {
-            capacity: candidate.capacity,
-            work_us: whole(us_of(work_log.unwrap_or_else(|| self.best_work_log(service)))),
-            measured,
-            link_us: whole(link_us),
-            link_measured,
-            errors: quality.map_or(0.0, Quality::errors),
-            success: quality.map_or(1.0, Quality::success),
-            place: if near { Place::Near } else { Place::Far },
-            zone,
+    fn measured(&self, quality: Option<&Quality>) -> Measured {
+        match quality.filter(|quality| quality.work_log().is_some()) {
+            Some(quality) if quality.is_stale(self.folded) => Measured::Stale,
+            Some(_) => Measured::Fresh,
+            None => Measured::Never,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What links add to a turn: the round trip, and what loss costs on top.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sinew_api::control::LinkReport;
@@ -25,6 +25,8 @@ const LINKS_MAX: usize = crate::mesh::MAX_NODES;
 #[derive(Debug, Default)]
 pub(super) struct Links {
     by_source: BTreeMap<NodeName, BTreeMap<NodeName, Damped>>,
+    /// Who measured a link to each node.
+    sources: BTreeMap<NodeName, BTreeSet<NodeName>>,
 }
 
 impl Links {
@@ -33,9 +35,14 @@ impl Links {
         let links = self.by_source.entry(source.clone()).or_default();
         for report in reports.iter().take(LINKS_MAX) {
             let Some(cost_us) = cost_us(report) else { continue };
+            let full = links.len() == LINKS_MAX;
             match links.get_mut(&report.node) {
                 Some(link) => link.on_sample(REPORT_EVERY, log_of(cost_us)),
-                None => drop(links.insert(report.node.clone(), Damped::new(log_of(cost_us)))),
+                None if full => {}
+                None => {
+                    links.insert(report.node.clone(), Damped::new(log_of(cost_us)));
+                    self.sources.entry(report.node.clone()).or_default().insert(source.clone());
+                }
             }
         }
     }
@@ -49,11 +56,29 @@ impl Links {
         known(from, to).or_else(|| known(to, from)).map(|link| us_of(link.log()))
     }
 
+    /// What the links of all who measured one add on their way to a node, in microseconds.
+    pub(super) fn to(&self, host: &NodeName) -> impl Iterator<Item = (&NodeName, f64)> {
+        let sources = self.sources.get(host).into_iter().flatten();
+        sources.filter_map(|source| {
+            let link = self.by_source.get(source)?.get(host)?;
+            Some((source, us_of(link.log())))
+        })
+    }
+
     /// Forgets a node that is gone.
     pub(super) fn forget(&mut self, node: &NodeName) {
-        self.by_source.remove(node);
-        for links in self.by_source.values_mut() {
-            links.remove(node);
+        for to in self.by_source.remove(node).into_iter().flatten().map(|(to, _)| to) {
+            if let Some(sources) = self.sources.get_mut(&to) {
+                sources.remove(node);
+                if sources.is_empty() {
+                    self.sources.remove(&to);
+                }
+            }
+        }
+        for source in self.sources.remove(node).into_iter().flatten() {
+            if let Some(links) = self.by_source.get_mut(&source) {
+                links.remove(node);
+            }
         }
     }
 }
