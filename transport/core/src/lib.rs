@@ -15,6 +15,7 @@ pub mod code;
 pub mod identity;
 pub mod ids;
 pub mod link;
+mod schema;
 pub mod wire;
 
 pub use code::Code;
