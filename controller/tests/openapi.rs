@@ -227,3 +227,19 @@ async fn the_document_is_served_as_it_is_published() {
     // Links of Rust's documentation lead nowhere here.
     assert!(!answer.contains("[`") && !answer.contains("crate::"), "{answer}");
 }
+
+#[test]
+fn an_answer_that_is_not_what_the_document_says_is_found() {
+    let document = sinew_controller::api_document();
+    let list = |resource: Value| {
+        let answer = json!({ "apiVersion": "sinew/v1", "revision": 1, "resources": [resource] });
+        schema::wrong(&document, &document["components"]["schemas"]["ResourceList"], &answer).len()
+    };
+
+    assert_eq!(list(json!({ "kind": "service", "name": "orders", "protocol": "tcp" })), 0);
+    assert_eq!(list(json!({ "kind": "service", "protocol": "tcp" })), 1, "no name");
+    assert_eq!(list(json!({ "kind": "gateway", "name": "orders" })), 1, "no such kind");
+    assert_eq!(list(json!({ "kind": "service", "name": "orders", "port": "80" })), 1, "no number");
+    assert_eq!(list(json!({ "kind": "service", "name": "orders", "colour": "red" })), 1, "an unknown key");
+    assert_eq!(list(json!({ "kind": "service", "name": "orders", "health": { "x": 1 } })), 1, "one inside");
+}

@@ -34,7 +34,7 @@ const WORDS: [&str; 19] = [
 pub fn wrong(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     check(document, schema, value, "answer", &mut found);
-    let described = keys(document, schema, value);
+    let described = keys(document, schema);
     // A schema without any keys, as that of the document itself, is open.
     if let (Some(described), Value::Object(map)) = (described, value) {
         found.extend(
@@ -115,14 +115,14 @@ fn object(document: &Value, schema: &Value, map: &Map<String, Value>, at: &str, 
 /// Checks a value below another, and that all of its keys are described.
 fn inside(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     check(document, schema, value, at, found);
-    if let (Some(described), Value::Object(map)) = (keys(document, schema, value), value) {
+    if let (Some(described), Value::Object(map)) = (keys(document, schema), value) {
         let unknown = map.keys().filter(|key| !described.contains(*key));
         found.extend(unknown.map(|key| format!("{at}: `{key}` is described nowhere")));
     }
 }
 
 /// Every key that an object may have; none when it may have any.
-fn keys(document: &Value, schema: &Value, value: &Value) -> Option<BTreeSet<String>> {
+fn keys(document: &Value, schema: &Value) -> Option<BTreeSet<String>> {
     let schema = resolve(document, schema);
     let mut all = BTreeSet::new();
     if schema["additionalProperties"].is_object() {
@@ -130,7 +130,7 @@ fn keys(document: &Value, schema: &Value, value: &Value) -> Option<BTreeSet<Stri
     }
     all.extend(schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned());
     for part in ["allOf", "oneOf"].iter().filter_map(|word| schema[word].as_array()).flatten() {
-        all.extend(keys(document, part, value)?);
+        all.extend(keys(document, part)?);
     }
     (!all.is_empty()).then_some(all)
 }
