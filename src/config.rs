@@ -25,10 +25,10 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the JSON Schema of a kind of file, for editors
+    /// Print the JSON Schema of a kind of file, for editors; or the OpenAPI document of the controller's API
     Schema {
         /// Which kind
-        kind: Kind,
+        kind: SchemaKind,
     },
     /// Print a commented example with every key
     Example {
@@ -55,8 +55,21 @@ enum Kind {
     Node,
     /// controller.toml
     Controller,
-    /// What `sinew bench` plays; it has no schema
+    /// What `sinew bench` plays
     Scenario,
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemaKind {
+    /// What `sinew apply` takes
+    Resources,
+    /// node.toml
+    Node,
+    /// controller.toml
+    Controller,
+    /// The controller's HTTP API, as OpenAPI 3.1
+    Api,
 }
 
 /// Runs `sinew config`.
@@ -65,22 +78,24 @@ enum Kind {
 /// When a file can't be read, or there is nothing of the kind.
 pub(crate) fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Schema { kind } => println!("{:#}", schema(kind)?),
+        Command::Schema { kind } => println!("{:#}", schema(kind)),
         Command::Example { kind } => print!("{}", example(kind)),
         Command::Validate { files, kind } => return validate(&files, kind),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn schema(kind: Kind) -> anyhow::Result<Value> {
-    Ok(match kind {
-        Kind::Resources => document::schema("Resources of a Sinew mesh, for sinew apply", resources::KEYS),
-        Kind::Node => document::schema("node.toml of Sinew", sinew_node_core::Config::keys()),
-        Kind::Controller => document::schema("controller.toml of Sinew", sinew_controller::Config::keys()),
-        Kind::Scenario => {
-            anyhow::bail!("scenarios have no schema; `sinew config example scenario` shows how they look")
+fn schema(kind: SchemaKind) -> Value {
+    match kind {
+        SchemaKind::Resources => {
+            document::schema("Resources of a Sinew mesh, for sinew apply", resources::KEYS)
         }
-    })
+        SchemaKind::Node => document::schema("node.toml of Sinew", sinew_node_core::Config::keys()),
+        SchemaKind::Controller => {
+            document::schema("controller.toml of Sinew", sinew_controller::Config::keys())
+        }
+        SchemaKind::Api => sinew_controller::api_document(),
+    }
 }
 
 fn example(kind: Kind) -> &'static str {
@@ -160,13 +175,15 @@ mod tests {
 
     #[test]
     fn the_published_schemas_are_what_the_readers_take() {
-        for (kind, name) in
-            [(Kind::Resources, "resources"), (Kind::Node, "node"), (Kind::Controller, "controller")]
-        {
-            let file = format!("{}/docs/schema/{name}.json", env!("CARGO_MANIFEST_DIR"));
-            let published = std::fs::read_to_string(&file).unwrap_or_default();
-            let current = format!("{:#}\n", schema(kind).expect("it has one"));
-            let renew = format!("cargo run -- config schema {name} > docs/schema/{name}.json");
+        for kind in SchemaKind::value_variants() {
+            let possible = kind.to_possible_value().expect("none is skipped");
+            let name = possible.get_name();
+            let file = if *kind == SchemaKind::Api { "openapi" } else { name };
+            let file = format!("docs/schema/{file}.json");
+            let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+            let published = std::fs::read_to_string(&path).unwrap_or_default();
+            let current = format!("{:#}\n", schema(*kind));
+            let renew = format!("cargo run -- config schema {name} > {file}");
 
             assert!(published == current, "{file} is not up to date; renew it:\n{renew}");
         }

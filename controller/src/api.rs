@@ -3,7 +3,10 @@
 //! `/v1/…` answers versioned JSON to callers with the admin token; `/livez`, `/readyz` and `/metrics`
 //! answer anyone on this machine. Before either, [`guard`] turns away what a foreign web page could make
 //! a browser send. Every error is a [`Problem`] that says what to do.
+//!
+//! A route is declared together with its description, so that [`document`] knows all of them and their bodies.
 
+mod document;
 mod guard;
 mod listener;
 mod resources;
@@ -11,12 +14,11 @@ mod resources;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use sinew_api::Secret;
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Problem, Status};
@@ -26,11 +28,14 @@ use sinew_transport::session::SessionListener;
 use sinew_transport_core::ids::ServiceName;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::hub::{Hub, NoToken};
 use crate::ledger::CreateError;
 use crate::metrics::Metrics;
 
+pub use document::document;
 pub(crate) use listener::ApiListener;
 
 /// The largest body that is read: a token with some hundred services takes 32 KiB.
@@ -72,18 +77,25 @@ pub(crate) async fn serve(listener: ApiListener, api: Api, stop: CancellationTok
     }
 }
 
-fn router(api: Api) -> Router {
-    let private = Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/weights/{service}", get(weights))
-        .route("/v1/tokens", post(create_token))
+/// What anyone on this machine may ask.
+fn public() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(metrics))
+}
+
+/// What takes the admin token.
+fn private() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(weights))
+        .routes(routes!(create_token))
+        .routes(routes!(document::openapi))
         .merge(resources::routes())
-        .layer(middleware::from_fn_with_state(api.clone(), guard::credential));
-    Router::new()
-        .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(async || "ready\n"))
-        .route("/metrics", get(metrics))
-        .merge(private)
+}
+
+fn router(api: Api) -> Router {
+    let (public, private) = (Router::from(public()), Router::from(private()));
+    public
+        .merge(private.layer(middleware::from_fn_with_state(api.clone(), guard::credential)))
         .fallback(async || {
             problem(StatusCode::NOT_FOUND, "no such path; see `sinew --help` for what there is")
         })
@@ -99,16 +111,44 @@ fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// `GET /v1/status`: the mesh as this controller sees it.
+/// The process runs
+#[utoipa::path(get, path = "/livez", tag = "probes", responses(
+    (status = 200, description = "It does", body = str, content_type = "text/plain")
+))]
+async fn livez() -> &'static str {
+    "alive\n"
+}
+
+/// It can serve nodes
+#[utoipa::path(get, path = "/readyz", tag = "probes", responses(
+    (status = 200, description = "It can", body = str, content_type = "text/plain")
+))]
+async fn readyz() -> &'static str {
+    "ready\n"
+}
+
+/// The mesh as this controller sees it
+#[utoipa::path(get, path = "/v1/status", tag = "mesh", responses(
+    (status = 200, description = "Its nodes and services", body = Status)
+))]
 async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.hub.status())
 }
 
-/// `GET /v1/weights/{service}`: the weights of a service's endpoints for each caller, and why.
+/// The weights of a service's endpoints for each caller, and why
+#[utoipa::path(get, path = "/v1/weights/{service}", tag = "mesh",
+    params(("service" = ServiceName, Path, description = "The service")),
+    responses(
+        (status = 200, description = "Every factor of every weight", body = ServiceWeights),
+        (status = 400, description = "That is no name of a service", body = Problem),
+        (status = 404, description = "Nobody hosts or calls it", body = Problem),
+    )
+)]
 async fn weights(
     State(api): State<Api>,
-    Path(service): Path<String>,
+    service: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ServiceWeights>, Response> {
+    let Path(service) = service.map_err(|e| malformed("showing weights", e.status(), &e.body_text()))?;
     let asked = ServiceName::new(&service)
         .map_err(|error| problem(StatusCode::BAD_REQUEST, &format!("showing weights: {error}")))?;
     let unknown = || {
@@ -119,12 +159,24 @@ async fn weights(
     api.hub.mesh(|mesh| mesh.why_weights(&asked)).map(Json).ok_or_else(unknown)
 }
 
-/// `POST /v1/tokens`: makes a token; its text is in the answer and nowhere else.
+/// Makes a token
+///
+/// Its text is in the answer and nowhere else.
+#[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = NewToken, responses(
+    (status = 201, description = "The token", body = CreatedToken),
+    (status = 400, description = "The body is no JSON, or such a token makes no sense", body = Problem),
+    (status = 409, description = "There are as many nodes as there may be", body = Problem),
+    (status = 413, description = "The body is longer than 64 KiB", body = Problem),
+    (status = 415, description = "`Content-Type` is not `application/json`", body = Problem),
+    (status = 422, description = "The body is JSON, but not what is taken", body = Problem),
+    (status = 429, description = "There are as many tokens as there may be", body = Problem),
+    (status = 500, description = "It could not be written to disk", body = Problem),
+))]
 async fn create_token(
     State(api): State<Api>,
     body: Result<Json<NewToken>, JsonRejection>,
 ) -> Result<(StatusCode, Json<CreatedToken>), Response> {
-    let Json(new) = body.map_err(|e| problem(e.status(), &format!("creating a token: {}", e.body_text())))?;
+    let Json(new) = body.map_err(|e| malformed("creating a token", e.status(), &e.body_text()))?;
     let created = api.hub.create_token(new).await.map_err(|error| {
         let status = match &error {
             NoToken::Create(CreateError::Refused(TokenError::TooMany)) => StatusCode::TOO_MANY_REQUESTS,
@@ -137,7 +189,11 @@ async fn create_token(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// `GET /metrics`: OpenMetrics text.
+/// What the controller counts, as OpenMetrics
+#[utoipa::path(get, path = "/metrics", tag = "probes", responses(
+    (status = 200, description = "OpenMetrics 1.0.0", body = str, content_type = "application/openmetrics-text"),
+    (status = 500, description = "They could not be written", body = Problem),
+))]
 async fn metrics(State(api): State<Api>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     api.hub.measure().await;
@@ -155,6 +211,11 @@ async fn in_time(request: Request, next: Next) -> Response {
     timeout(CALL_TIME, next.run(request)).await.unwrap_or_else(|_| {
         problem(StatusCode::REQUEST_TIMEOUT, "the call took too long; send its body at once, and try again")
     })
+}
+
+/// What was asked could not be read.
+fn malformed(doing: &str, status: StatusCode, why: &str) -> Response {
+    problem(status, &format!("{doing}: {why}"))
 }
 
 /// An error, for the next person.

@@ -30,6 +30,7 @@ mod renew;
 mod run;
 pub mod store;
 
+pub use api::document as api_document;
 pub use authority::AuthorityError;
 pub use config::Config;
 pub use files::StateError;

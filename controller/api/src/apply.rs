@@ -7,13 +7,14 @@
 
 use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::{NodeName, Revision};
+use utoipa::ToSchema;
 
 use crate::document::Mistake;
-use crate::resource::{Change, ResourceKey, Resources};
+use crate::resource::{Change, Resource, ResourceKey, Resources};
 use crate::snapshot::Snapshot;
 
 /// Files to be applied together, or not at all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Apply {
     /// The files.
@@ -33,7 +34,7 @@ pub struct Apply {
 pub const MESSAGE_MAX: usize = 500;
 
 /// One file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Document {
     /// Its name, for messages.
@@ -43,7 +44,7 @@ pub struct Document {
 }
 
 /// What an apply, or a deletion, did or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
     /// [`crate::status::API_VERSION`].
@@ -57,7 +58,7 @@ pub struct Applied {
 }
 
 /// Resources to be deleted together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Delete {
     /// Which; all of them must be there.
@@ -71,7 +72,7 @@ pub struct Delete {
 }
 
 /// Why nothing was applied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Refused {
     /// [`crate::status::API_VERSION`].
@@ -83,7 +84,7 @@ pub struct Refused {
 }
 
 /// The mistakes in one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentMistakes {
     /// Its name.
@@ -95,7 +96,7 @@ pub struct DocumentMistakes {
 }
 
 /// The resources that were asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceList {
     /// [`crate::status::API_VERSION`].
@@ -103,11 +104,12 @@ pub struct ResourceList {
     /// The state of the mesh.
     pub revision: Revision,
     /// The resources, by key.
+    #[schema(value_type = Vec<Resource>)]
     pub resources: Resources,
 }
 
 /// The changes of the past, the newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct History {
     /// [`crate::status::API_VERSION`].
@@ -117,7 +119,7 @@ pub struct History {
 }
 
 /// One change of the past.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Past {
     /// The revision that it made.
@@ -131,7 +133,7 @@ pub struct Past {
 }
 
 /// How far a revision has got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// [`crate::status::API_VERSION`].
@@ -145,7 +147,7 @@ pub struct Rollout {
 }
 
 /// A node that has not acknowledged a revision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Laggard {
     /// The node.
@@ -157,7 +159,7 @@ pub struct Laggard {
 }
 
 /// Why a node has not acknowledged a revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LagReason {
     /// It has no session.
@@ -169,7 +171,7 @@ pub enum LagReason {
 }
 
 /// What one node is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
     /// [`crate::status::API_VERSION`].

@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::ServiceName;
 use sinew_transport_core::wire::{Message, SKIPPABLE};
+use utoipa::ToSchema;
 
 use crate::snapshot::Labels;
 
@@ -31,7 +32,7 @@ pub struct Serve {
 }
 
 /// Whether an endpoint takes new connections. Callers are told only of those that are up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Not checked yet.
@@ -45,7 +46,9 @@ pub enum Health {
 }
 
 /// How a node finds out whether an endpoint of its own answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthCheck {
     /// Between two checks of an endpoint that is up, in milliseconds; 0: it is never checked, and up.
@@ -62,7 +65,19 @@ pub struct HealthCheck {
 
 /// What a check takes for an answer.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Probe {

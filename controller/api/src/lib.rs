@@ -23,6 +23,7 @@ pub mod document;
 pub mod hosting;
 pub mod join;
 pub mod resource;
+mod schema;
 pub mod secret;
 pub mod snapshot;
 pub mod sockets;

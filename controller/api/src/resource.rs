@@ -17,16 +17,18 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
+use utoipa::ToSchema;
 
 pub use change::{Change, FieldChange, Update};
 pub use health::{HEALTH, HealthSettings, IN_A_ROW, INTERVALS, TIMEOUTS, time};
 pub use key::{InvalidKey, ResourceKey};
 pub use set::Resources;
 
+use crate::schema::{Address, LabelsSchema};
 use crate::snapshot::{DefaultPolicy, Labels};
 
 /// One thing that an operator declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum Resource {
     /// What holds for the whole mesh.
@@ -42,7 +44,7 @@ pub enum Resource {
 }
 
 /// What holds for the whole mesh.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MeshSettings {
     /// The answer to a call that no rule decides, in place of the one in `controller.toml`.
@@ -51,7 +53,7 @@ pub struct MeshSettings {
 }
 
 /// A service, and what its endpoints have unless they say otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Service {
     /// Its name, with its namespace.
@@ -68,7 +70,7 @@ pub struct Service {
 }
 
 /// What callers and endpoints of a service speak. A property of the service, never the caller's choice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Any protocol over TCP.
@@ -77,7 +79,7 @@ pub enum Protocol {
 }
 
 /// A node, and what it may be and do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Node {
     /// Its name.
@@ -87,6 +89,7 @@ pub struct Node {
     pub zone: Option<Zone>,
     /// Labels of all endpoints that are declared on it; an endpoint's own go first.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = LabelsSchema)]
     pub labels: Labels,
     /// The services that it may host and speak for, in place of those of its token; none: the token's stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +97,7 @@ pub struct Node {
 }
 
 /// An instance of a service on a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Endpoint {
     /// The node.
@@ -102,9 +105,11 @@ pub struct Endpoint {
     /// The service.
     pub service: ServiceName,
     /// Where it listens on the node's machine.
+    #[schema(value_type = Address)]
     pub address: SocketAddr,
     /// What splits and subsets go by.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = LabelsSchema)]
     pub labels: Labels,
     /// How much it can take beside the others, as in [`crate::hosting::Serve`]; none:
     /// [`crate::hosting::CAPACITY_DEFAULT`].
@@ -116,12 +121,13 @@ pub struct Endpoint {
 }
 
 /// A local socket where application traffic enters the mesh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listener {
     /// The node.
     pub node: NodeName,
     /// Where it listens on the node's machine.
+    #[schema(value_type = Address)]
     pub address: SocketAddr,
     /// The service that is called there.
     pub service: ServiceName,

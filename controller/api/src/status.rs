@@ -7,16 +7,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName, TrustDomain, Zone};
+use utoipa::ToSchema;
 
 use crate::control::LinkState;
 use crate::hosting::Health;
+use crate::schema::{Address, Ip, LabelsSchema};
 use crate::snapshot::Labels;
 
 /// The version that every answer carries.
 pub const API_VERSION: &str = "sinew/v1";
 
 /// The mesh as the controller sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// [`API_VERSION`].
@@ -36,7 +38,7 @@ pub struct Status {
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
     /// Its name.
@@ -48,6 +50,7 @@ pub struct NodeStatus {
     /// Version of its program.
     pub version: String,
     /// Its data sockets.
+    #[schema(value_type = Vec<Address>)]
     pub addresses: Vec<SocketAddr>,
     /// The services it may host and speak for.
     pub granted: Vec<ServiceName>,
@@ -63,6 +66,7 @@ pub struct NodeStatus {
     /// From where another process with the same identity came back after this one had taken over from it: a
     /// copied state directory.
     #[serde(default)]
+    #[schema(value_type = Option<Ip>)]
     pub copy_at: Option<IpAddr>,
     /// The revision it acknowledged last.
     pub acknowledged: Revision,
@@ -73,7 +77,7 @@ pub struct NodeStatus {
 }
 
 /// A snapshot that a node refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejected {
     /// The revision.
@@ -85,7 +89,7 @@ pub struct Rejected {
 }
 
 /// One link as one end sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkStatus {
     /// The other end.
@@ -97,7 +101,7 @@ pub struct LinkStatus {
 }
 
 /// One service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
     /// Its name.
@@ -109,7 +113,7 @@ pub struct ServiceStatus {
 }
 
 /// One instance of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
     /// The hosting node.
@@ -117,6 +121,7 @@ pub struct EndpointStatus {
     /// The place on that node.
     pub slot: u16,
     /// What splits and subsets go by.
+    #[schema(value_type = LabelsSchema)]
     pub labels: Labels,
     /// How much it can take beside the others.
     pub capacity: u32,
@@ -125,7 +130,7 @@ pub struct EndpointStatus {
 }
 
 /// A token to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewToken {
     /// The node that may join with it.
@@ -137,7 +142,7 @@ pub struct NewToken {
 }
 
 /// A token that was made. Its text is shown once: the controller keeps only a hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedToken {
     /// [`API_VERSION`].
@@ -149,7 +154,7 @@ pub struct CreatedToken {
 }
 
 /// Why a call of the API failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// [`API_VERSION`].

@@ -7,9 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
+use utoipa::ToSchema;
 
 /// The weights of one service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceWeights {
     /// [`API_VERSION`](crate::status::API_VERSION).
@@ -23,7 +24,7 @@ pub struct ServiceWeights {
 }
 
 /// What one caller was told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceWeights {
     /// The calling node.
@@ -43,7 +44,7 @@ pub struct SourceWeights {
 }
 
 /// One endpoint as one caller should see it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointWeight {
     /// The hosting node.
@@ -61,7 +62,7 @@ pub struct EndpointWeight {
 }
 
 /// What a weight is made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WeightFactors {
     /// The declared capacity.
@@ -85,7 +86,7 @@ pub struct WeightFactors {
 }
 
 /// How well an endpoint's work is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Measured {
     /// Some caller measured it a moment ago.
@@ -97,7 +98,7 @@ pub enum Measured {
 }
 
 /// Where an endpoint is, seen from a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// In the caller's zone; or no zone is preferred.

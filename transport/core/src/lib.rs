@@ -17,6 +17,7 @@ pub mod identity;
 pub mod ids;
 pub mod link;
 pub mod runs;
+mod schema;
 pub mod wire;
 
 pub use code::Code;

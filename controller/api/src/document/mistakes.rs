@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::schema::Span;
 
 /// Mistakes that are shown. Whoever has more corrects these first; a file of a megabyte of nonsense must not
 /// become a message of many.
@@ -33,7 +36,7 @@ struct Gathered {
 }
 
 /// One mistake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Mistake {
     /// What is wrong.
@@ -45,6 +48,7 @@ pub struct Mistake {
     /// The character in the line, from 1.
     pub column: usize,
     /// The first byte of what is wrong, and the one behind it.
+    #[schema(value_type = Span)]
     pub span: Range<usize>,
 }
 

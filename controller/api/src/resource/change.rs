@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::ResourceKey;
 
@@ -11,7 +12,7 @@ use super::ResourceKey;
 ///
 /// As text, a line for each resource that differs: `+ service/orders`, `~ node/n1 zone: "a" → "b"`,
 /// `- listener/n1/127.0.0.1:5001`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// What only the second set has.
@@ -25,7 +26,7 @@ pub struct Change {
 }
 
 /// What differs in one resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
     /// The resource.
@@ -35,7 +36,7 @@ pub struct Update {
 }
 
 /// What differs in one field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
     /// Its name in a file: `zone`, `labels.version`, `health.interval`.

@@ -45,7 +45,7 @@ pub const HEALTH: &[Key] = &[
 ];
 
 /// Parts of a [`HealthCheck`] that were declared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HealthSettings {
     /// [`HealthCheck::interval_ms`].
