@@ -59,9 +59,18 @@ async fn rotate_for(time: Duration, renewals: u32) {
     let calls = call_for(mesh.listener("caller", "orders"), time).await;
     let said = patient.await.unwrap();
 
-    assert_eq!(calls.failures, Vec::<String>::new(), "of {} calls", calls.done);
+    let bad: Vec<_> = mesh.records("caller").into_iter().filter(|record| record.outcome != "ok").collect();
+    let logs = || mesh.log("caller");
+    assert!(calls.failures.is_empty(), "{:?} of {} calls: {bad:?}\n{}", calls.failures, calls.done, logs());
     assert!(calls.done > 100, "{} calls", calls.done);
-    let said = said.unwrap_or_else(|why| panic!("the long connection broke: {why}"));
+    let said = said.unwrap_or_else(|why| {
+        panic!(
+            "the long connection broke: {why}\n{}\n{}\n{:?}",
+            mesh.log("patient"),
+            mesh.log("n1"),
+            mesh.records("patient")
+        )
+    });
     assert!(said > 10, "{said} lines");
     for node in ["n1", "n2", "caller", "patient"] {
         let metrics = mesh.metrics(node).await;

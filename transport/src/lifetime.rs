@@ -91,7 +91,9 @@ impl Lifetime {
         fingerprint: Option<Fingerprint>,
     ) -> Self {
         let by = if dialled_here { Replaced::First } else { Replaced::Second };
-        let left = Duration::from_secs(trust.end_of_connection(until)).saturating_sub(now);
+        // While the certificates last, their end decides: they may be renewed by then. Afterwards grace does.
+        let end = if now.as_secs() < until { until } else { trust.end_of_connection(until) };
+        let left = Duration::from_secs(end).saturating_sub(now);
         Self {
             until: AtomicU64::new(until),
             replace_at: now + replace_after(left, by, jitter()),
@@ -195,13 +197,27 @@ mod tests {
     #[test]
     fn a_link_that_lives_by_grace_is_due_when_a_controller_is_back_and_over_soon_after() {
         let trust = Trust::alone(Duration::from_secs(1000));
-        let lifetime = lifetime(100, &trust);
+        let lifetime = Lifetime::new(at(150), at(100).as_secs(), &trust, true, None);
         assert_eq!(lifetime.look(at(200), &trust), Age::Young, "it lives by grace");
 
         trust.heard(at(200).as_secs());
 
         assert_eq!(lifetime.look(at(201), &trust), Age::Due);
         assert_eq!(lifetime.look(at(212), &trust), Age::Over);
+    }
+
+    #[test]
+    fn a_link_whose_certificates_last_is_due_before_their_end_whoever_was_heard() {
+        let trust = Trust::alone(Duration::from_secs(1000));
+        trust.heard(NOW.as_secs());
+
+        let lifetime = lifetime(100, &trust);
+
+        assert_eq!(lifetime.look(at(75), &trust), Age::Due);
+        assert_eq!(lifetime.look(at(101), &trust), Age::Due, "nobody was heard since: by grace");
+        trust.heard(at(101).as_secs());
+        trust.heard(at(102).as_secs());
+        assert_eq!(lifetime.look(at(112), &trust), Age::Over);
     }
 
     #[test]
