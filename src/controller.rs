@@ -14,6 +14,7 @@ use sinew_controller::store::DiskStore;
 use sinew_transport::OsRuntime;
 use sinew_transport_core::ids::TrustDomain;
 
+use crate::reload;
 use crate::threads::{side_runtime, start_thread, stop_on_signals};
 
 /// Where the configuration is when nobody says.
@@ -50,7 +51,9 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     let (name, text) = read(&args)?;
     let overrides =
         Overrides { state: args.state, listen: args.listen, api: args.api, trust_domain: args.trust_domain };
-    let config = match Config::parse_with(&name, &text, overrides) {
+    let path = PathBuf::from(&name);
+    let parse = move |text: &str| Config::parse_with(&name, text, overrides.clone());
+    let config = match parse(&text) {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("{:?}", errors.into_report());
@@ -63,8 +66,13 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     }
     let runtime = side_runtime().context("making threads")?;
     let stop = stop_on_signals(&runtime).context("watching for signals")?;
+    let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;
     let store = DiskStore::open(&config.state.join(DiskStore::FILE), start_thread("sinew-store"))?;
-    runtime.block_on(sinew_controller::run(config, Arc::new(OsRuntime), Arc::new(store), stop))?;
+    let running = async {
+        let (os, store) = (Arc::new(OsRuntime), Arc::new(store));
+        sinew_controller::run_reloading(config, reloads, os, store, stop).await
+    };
+    runtime.block_on(running)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,7 @@ mod get;
 mod logging;
 mod node;
 mod register;
+mod reload;
 mod status;
 mod threads;
 mod token;

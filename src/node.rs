@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use sinew_api::document::InvalidDocument;
 use sinew_node_core::{Config, Mechanism};
 use sinew_transport::OsRuntime;
 
+use crate::reload;
 use crate::threads::{ShardThreads, side_runtime, stop_on_signals};
 
 /// How to run a node.
@@ -42,29 +44,38 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&args.config).with_context(|| {
         format!("reading {}: pass the configuration with --config", args.config.display())
     })?;
-    let mut config = match Config::parse(&args.config.display().to_string(), &text) {
+    let name = args.config.display().to_string();
+    let check = args.check;
+    let path = args.config.clone();
+    let parse = move |text: &str| {
+        let mut config = Config::parse(&name, text)?;
+        if let Some(token) = &args.token_file {
+            config.token_file = Some(token.clone());
+        }
+        if config.token_file.as_deref() == Some("-".as_ref()) {
+            config.token_file = Some("/dev/stdin".into());
+        }
+        for mechanism in &args.without {
+            config.mechanisms = config.mechanisms.without(*mechanism);
+        }
+        Ok(config)
+    };
+    let config = match parse(&text) {
         Ok(config) => config,
         Err(errors) => {
+            let errors: InvalidDocument = errors;
             eprintln!("{:?}", errors.into_report());
             return Ok(ExitCode::FAILURE);
         }
     };
-    if let Some(token) = args.token_file {
-        config.token_file = Some(token);
-    }
-    if config.token_file.as_deref() == Some("-".as_ref()) {
-        config.token_file = Some("/dev/stdin".into());
-    }
-    for mechanism in args.without {
-        config.mechanisms = config.mechanisms.without(mechanism);
-    }
-    if args.check {
+    if check {
         println!("{config:#?}");
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = side_runtime().context("making threads")?;
     let stop = stop_on_signals(&runtime).context("watching for signals")?;
-    let node = sinew_node::run(config, Arc::new(OsRuntime), Arc::new(ShardThreads), stop);
+    let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;
+    let node = sinew_node::run_reloading(config, reloads, Arc::new(OsRuntime), Arc::new(ShardThreads), stop);
     runtime.block_on(node)?;
     Ok(ExitCode::SUCCESS)
 }

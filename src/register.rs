@@ -99,7 +99,10 @@ pub(crate) fn register(args: RegisterArgs) -> anyhow::Result<ExitCode> {
         }
     }
     match args.common.output {
-        Output::Text => println!("{}", line(&registered.node, &registered.endpoint)),
+        Output::Text => {
+            let health = format!("{:?}", registered.endpoint.health).to_lowercase();
+            println!("{}: {health}", line(&registered.node, &registered.endpoint));
+        }
         Output::Json => println!("{}", serde_json::to_string_pretty(&registered)?),
     }
     Ok(ExitCode::SUCCESS)
@@ -149,14 +152,8 @@ fn now(client: &Client, endpoint: &NodeEndpoint) -> anyhow::Result<Option<NodeEn
 }
 
 fn line(node: &impl std::fmt::Display, endpoint: &NodeEndpoint) -> String {
-    let NodeEndpoint { service, slot, address, health, .. } = endpoint;
-    let health = match health {
-        Health::Starting => "starting",
-        Health::Up => "up",
-        Health::Down => "down",
-        Health::Draining => "draining",
-    };
-    format!("{service} {node}/{slot} at {address} ({health})")
+    let NodeEndpoint { service, slot, address, .. } = endpoint;
+    format!("{service} {node}/{slot} at {address}")
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

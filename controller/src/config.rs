@@ -1,7 +1,8 @@
 //! `controller.toml`: read once, checked whole, every mistake named at its place.
 //!
 //! A [`Config`] is right by construction. Unknown keys are mistakes: a misspelt one that is silently
-//! ignored costs more than it saves. None of the keys can be changed while the controller runs.
+//! ignored costs more than it saves. Some keys may be changed while the
+//! controller runs ([`Config::restart_keys`] names the others).
 
 mod keys;
 
@@ -76,6 +77,20 @@ impl Config {
     #[must_use]
     pub const fn example() -> &'static str {
         include_str!("config/example.toml")
+    }
+
+    /// The keys that differ in `other` and are read at start only.
+    #[must_use]
+    pub fn restart_keys(&self, other: &Self) -> Vec<&'static str> {
+        let differing = [
+            ("state", self.state != other.state),
+            ("trust_domain", self.trust_domain != other.trust_domain),
+            ("name", self.name != other.name),
+            ("listen", self.listen != other.listen),
+            ("api", self.api != other.api),
+            ("expiry_grace", self.expiry_grace != other.expiry_grace),
+        ];
+        differing.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
 
     /// Reads a configuration; `file_name` is only shown.

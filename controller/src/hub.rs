@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use sinew_api::control::{Register, Report};
 use sinew_api::hosting::Serving;
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
+use sinew_api::snapshot::DefaultPolicy;
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
 use sinew_controller_core::{
     Answerer, Declared, Grant, Mesh, Mistake, Outcome, SecretHash, SessionEnd, SessionId, Turn,
@@ -38,10 +39,8 @@ const SAVE_AFTER: Duration = Duration::from_millis(250);
 pub(crate) struct Hub {
     pub(crate) authority: Authority,
     pub(crate) metrics: Metrics,
-    pub(crate) certificate_ttl: Duration,
     answerer: Answerer,
-    /// What tokens say about where controllers are.
-    advertised: Vec<SocketAddr>,
+    live: Mutex<Live>,
     runtime: Arc<dyn Runtime>,
     started: Instant,
     mesh: Mutex<Mesh>,
@@ -51,12 +50,20 @@ pub(crate) struct Hub {
     answered: watch::Sender<()>,
 }
 
+/// What may be changed while the controller runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    /// The life of a node's certificate.
+    pub(crate) certificate_ttl: Duration,
+    /// What tokens say about where controllers are.
+    pub(crate) advertised: Vec<SocketAddr>,
+}
+
 /// What a hub is made of.
 pub(crate) struct Parts {
     pub(crate) authority: Authority,
-    pub(crate) certificate_ttl: Duration,
+    pub(crate) live: Live,
     pub(crate) answerer: Answerer,
-    pub(crate) advertised: Vec<SocketAddr>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) mesh: Mesh,
     pub(crate) ledger: Ledger,
@@ -80,9 +87,8 @@ impl Hub {
         Self {
             authority: parts.authority,
             metrics: Metrics::default(),
-            certificate_ttl: parts.certificate_ttl,
             answerer: parts.answerer,
-            advertised: parts.advertised,
+            live: Mutex::new(parts.live),
             runtime: parts.runtime,
             started: parts.started,
             mesh: Mutex::new(parts.mesh),
@@ -90,6 +96,17 @@ impl Hub {
             changed: watch::Sender::new(()),
             answered: watch::Sender::new(()),
         }
+    }
+
+    /// What may be changed while the controller runs.
+    pub(crate) fn live(&self) -> Live {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a configuration that was read again.
+    pub(crate) fn reconfigure(&self, live: Live, default: DefaultPolicy) {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
+        self.change(|mesh| mesh.set_default(default));
     }
 
     /// Who answers.
@@ -197,8 +214,11 @@ impl Hub {
     }
 
     /// Saves who is registered with what.
-    async fn save(&self) {
+    pub(crate) async fn save(&self) {
         let registrations = self.mesh(|mesh| mesh.take_unsaved());
+        if registrations.is_empty() {
+            return;
+        }
         let saved = async { self.ledger().await?.save(&registrations).await };
         if let Err(error) = saved.await {
             tracing::error!(%error, "registrations are not saved: after a restart, nodes that are slow to come back are missed");
@@ -223,7 +243,7 @@ impl Hub {
         let token = Token {
             trust_domain: self.answerer.trust_domain.clone(),
             root_pin: sha256(self.authority.root()),
-            controllers: self.advertised.clone(),
+            controllers: self.live().advertised,
             node: grant.node.clone(),
             services: grant.services.iter().cloned().collect(),
             secret,

@@ -124,7 +124,7 @@ async fn decide(hub: &Hub, request: JoinRequest) -> (JoinAnswer, JoinEnd) {
             return (JoinAnswer::BadRequest(reason.clone()), JoinEnd::BadRequest(grant.node, reason));
         }
     };
-    let issued = hub.authority.issue_node(&grant.node, &csr, hub.wall_now(), hub.certificate_ttl);
+    let issued = hub.authority.issue_node(&grant.node, &csr, hub.wall_now(), hub.live().certificate_ttl);
     let certificate = match issued {
         Ok(certificate) => certificate.to_vec(),
         Err(error) => return (JoinAnswer::Refused, JoinEnd::Failed(error.to_string())),

@@ -34,4 +34,4 @@ pub use api::document as api_document;
 pub use authority::AuthorityError;
 pub use config::Config;
 pub use files::StateError;
-pub use run::{Ports, RunError, run};
+pub use run::{Ports, Reloads, RunError, run, run_reloading};

@@ -1,6 +1,7 @@
 //! What the controller counts. One struct, one place where it becomes text.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -49,6 +50,10 @@ pub(crate) struct Metrics {
     pub(crate) weights_moved: Counter,
     /// Requests of nodes for another certificate, by what became of them: see [`crate::renew`].
     pub(crate) renewals: Family<ByOutcome, Counter>,
+    /// 1 when the configuration was read well the last time.
+    pub(crate) reload_successful: Gauge,
+    /// When it was read well last, in seconds since 1970.
+    pub(crate) reload_success_time: Gauge,
     /// Certificates issued to nodes, renewals included.
     pub(crate) certificates_issued: Counter,
 }
@@ -72,6 +77,12 @@ pub(crate) struct ByKind {
 }
 
 impl Metrics {
+    /// The configuration was read well.
+    pub(crate) fn read_well(&self, now: Duration) {
+        self.reload_successful.set(1);
+        self.reload_success_time.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
+
     /// Counts a push that was sent.
     pub(crate) fn pushed(&self, kind: &'static str, bytes: usize) {
         self.pushes.get_or_create(&ByKind { kind }).inc();
@@ -98,6 +109,15 @@ impl Metrics {
         let mut registry = Registry::with_prefix("sinew");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", build);
+        let read = self.reload_successful.clone();
+        registry.register(
+            "config_last_reload_successful",
+            "1 when the configuration was read well last",
+            read,
+        );
+        let at = self.reload_success_time.clone();
+        let help = "When the configuration was read well last";
+        registry.register("config_last_reload_success_timestamp_seconds", help, at);
         let this = registry.sub_registry_with_prefix("controller");
         this.register("sessions", "Control sessions in progress", self.sessions.clone());
         this.register("nodes", "Registered nodes", self.nodes.clone());

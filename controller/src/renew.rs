@@ -57,7 +57,7 @@ impl Renewals {
             Ok(certificate) => {
                 Metrics::count_outcome(&hub.metrics.renewals, "renewed");
                 hub.metrics.certificates_issued.inc();
-                tracing::info!(%node, ttl = ?hub.certificate_ttl, "certificate renewed");
+                tracing::info!(%node, ttl = ?hub.live().certificate_ttl, "certificate renewed");
                 Renewed { chain: vec![certificate], refused: String::new() }
             }
             Err(error) => {
@@ -81,7 +81,7 @@ impl Renewals {
             return Err(NotRenewed::Unknown(node.clone()));
         }
         let request = Request::parse(&renew.csr).map_err(|bad| NotRenewed::BadRequest(bad.to_string()))?;
-        let issued = hub.authority.issue_node(node, &request, hub.wall_now(), hub.certificate_ttl);
+        let issued = hub.authority.issue_node(node, &request, hub.wall_now(), hub.live().certificate_ttl);
         issued.map(|certificate| certificate.to_vec()).map_err(|e| NotRenewed::Failed(e.to_string()))
     }
 }

@@ -12,6 +12,7 @@ use sinew_transport::session::{BindError, SessionListener};
 use sinew_transport::{Keyring, Trust};
 use sinew_transport_core::ids::NodeName;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,7 @@ use crate::authority::{Authority, AuthorityError};
 use crate::config::Config;
 use crate::credential::{admin_token, reset_keys};
 use crate::files::{StateDir, StateError};
-use crate::hub::{Hub, Parts};
+use crate::hub::{Hub, Live, Parts};
 use crate::ledger::Ledger;
 use crate::store::{Store, StoreError};
 
@@ -58,6 +59,10 @@ pub enum RunError {
     SocketGone(SocketAddr),
 }
 
+/// Attempts to read the configuration again, the newest one only: the configuration, or its mistakes. None before the
+/// first.
+pub type Reloads = watch::Receiver<Option<Result<Config, String>>>;
+
 /// Where a controller listens: the content of `ports.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
@@ -83,6 +88,21 @@ pub async fn run(
     store: Arc<dyn Store>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
+    let (_never, reloads) = watch::channel(None);
+    run_reloading(config, reloads, runtime, store, stop).await
+}
+
+/// The same, with a configuration that may be read again while the controller runs.
+///
+/// # Errors
+/// As [`run`]. What is read later never ends it.
+pub async fn run_reloading(
+    config: Config,
+    reloads: Reloads,
+    runtime: Arc<dyn Runtime>,
+    store: Arc<dyn Store>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let state = StateDir::new(&config.state, &runtime);
     let authority = Authority::open(&state, &config.trust_domain, runtime.wall_now())?;
     let admin_token = admin_token(&state)?;
@@ -99,7 +119,9 @@ pub async fn run(
 
     let started = Instant::now();
     let mut mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());
-    mesh.declare(Declared::new(ledger.resources()));
+    if !ledger.resources().is_empty() {
+        mesh.declare(Declared::new(ledger.resources()));
+    }
     mesh.restore(started.elapsed(), ledger.take_registrations());
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
@@ -108,8 +130,7 @@ pub async fn run(
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         authority,
-        certificate_ttl: config.certificate_ttl,
-        advertised: advertised(&config, ports.control),
+        live: live(&config, ports.control),
         runtime,
         mesh,
         ledger,
@@ -128,8 +149,10 @@ pub async fn run(
     tokio::select! {
         ((), ()) = async { tokio::join!(serving_sessions, serving_api) } => {}
         () = hub.keep_time() => {}
+        () = follow(&hub, &config, ports.control, reloads) => {}
         () = renew_own(&hub, &state, &config.name, &keyring) => {}
     }
+    hub.save().await;
     if stop.is_cancelled() {
         tracing::info!("controller stopped");
         Ok(())
@@ -155,6 +178,35 @@ async fn renew_own(hub: &Hub, state: &StateDir, name: &NodeName, keyring: &Keyri
         }
         sleep(RENEW_LOOK).await;
     }
+}
+
+fn live(config: &Config, bound: SocketAddr) -> Live {
+    Live { certificate_ttl: config.certificate_ttl, advertised: advertised(config, bound) }
+}
+
+/// Takes every attempt to read the configuration again, for ever.
+async fn follow(hub: &Hub, started: &Config, bound: SocketAddr, mut reloads: Reloads) {
+    hub.metrics.read_well(hub.wall_now());
+    while reloads.changed().await.is_ok() {
+        match reloads.borrow_and_update().clone() {
+            Some(Ok(config)) => {
+                hub.reconfigure(live(&config, bound), config.default_policy);
+                hub.metrics.read_well(hub.wall_now());
+                match started.restart_keys(&config) {
+                    keys if keys.is_empty() => tracing::info!("configuration reloaded"),
+                    keys => {
+                        tracing::warn!(?keys, "configuration reloaded; what these keys say needs a restart")
+                    }
+                }
+            }
+            Some(Err(mistakes)) => {
+                hub.metrics.reload_successful.set(0);
+                tracing::error!(%mistakes, "the configuration can't be used; the one before stays in use");
+            }
+            None => {}
+        }
+    }
+    std::future::pending().await
 }
 
 /// What tokens say about where the controller is.

@@ -211,23 +211,6 @@ async fn after_a_restart_nodes_come_back_with_their_certificates_and_no_snapshot
 }
 
 #[tokio::test]
-async fn after_a_restart_a_node_that_is_alone_is_served_when_the_mesh_has_settled() {
-    let controller = Controller::start().await;
-    let (_, credentials) = Node::up(&controller, "n1", &["orders"], &["orders"]).await;
-    join(&controller, &controller.token("n2", &["web"]).await).await.expect("joined");
-    let controller = Controller::start_in(controller.stop().await).await;
-    let (_, early) = controller.call("GET", "/readyz", &[&controller.host()], "").await;
-
-    let mut alone = Node::welcomed(&controller, &credentials, &["orders"], &["orders"]).await;
-    let snapshot = alone.snapshot().await;
-
-    let (_, late) = controller.call("GET", "/readyz", &[&controller.host()], "").await;
-    assert!(early.contains("waiting for the nodes"), "{early}");
-    assert_eq!(late, "ready\n");
-    assert_eq!(endpoints(&snapshot), ["orders at n1/0"]);
-}
-
-#[tokio::test]
 async fn a_used_token_stays_used_after_a_restart() {
     let controller = Controller::start().await;
     let token = controller.token("n1", &["web"]).await;

@@ -20,7 +20,7 @@ use sinew_api::Secret;
 use sinew_api::hosting::Health;
 use sinew_transport::http::HttpListener;
 use sinew_transport::verify::Refusals;
-use sinew_transport::{AppListener, Reach};
+use sinew_transport::{AppListener, Reach, Trust};
 
 use tokio::time::{Duration, timeout};
 
@@ -38,6 +38,7 @@ struct Admin {
     refusals: Arc<Refusals>,
     token: Secret,
     registered: RegisteredFile,
+    trust: Arc<Trust>,
 }
 
 /// Serves until dropped.
@@ -45,11 +46,12 @@ pub(crate) async fn serve(
     listener: Box<dyn AppListener>,
     plane: Arc<Plane>,
     refusals: Arc<Refusals>,
+    trust: Arc<Trust>,
     token: Secret,
     registered: RegisteredFile,
 ) {
     let registry = plane.metrics.registry();
-    let admin = Arc::new(Admin { plane, registry, refusals, token, registered });
+    let admin = Arc::new(Admin { plane, registry, refusals, token, registered, trust });
     let private = Router::new()
         .route("/v1/endpoints", get(endpoints::endpoints))
         .route("/v1/register", post(endpoints::register))
@@ -93,6 +95,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         return (StatusCode::INTERNAL_SERVER_ERROR, "metrics can't be written\n").into_response();
     }
     write_refusals(&mut text, &admin.refusals);
+    write_graced(&mut text, &admin.trust);
     write_links(&mut text, &admin.plane);
     write_endpoints(&mut text, &admin.plane);
     text.push_str("# EOF\n");
@@ -118,6 +121,12 @@ fn write_endpoints(text: &mut String, plane: &Plane) {
     }
 }
 
+fn write_graced(text: &mut String, trust: &Trust) {
+    text.push_str("# HELP sinew_expired_certificates_accepted Handshakes with a certificate in its grace.\n");
+    text.push_str("# TYPE sinew_expired_certificates_accepted counter\n");
+    let _ = writeln!(text, "sinew_expired_certificates_accepted_total {}", trust.graced());
+}
+
 /// Gauges of links are read from the links when asked, not kept twice.
 fn write_links(text: &mut String, plane: &Plane) {
     let peers = plane.peers.all();
@@ -125,6 +134,14 @@ fn write_links(text: &mut String, plane: &Plane) {
     for peer in &peers {
         let up = u8::from(peer.reach() == Reach::Up);
         let _ = writeln!(text, "sinew_peer_up{{peer=\"{}\"}} {up}", peer.name());
+    }
+    const EXPIRY: &str = "sinew_peer_certificate_expiration_timestamp_seconds";
+    let _ = writeln!(text, "# HELP {EXPIRY} First end of the certificates behind its connections.");
+    let _ = writeln!(text, "# TYPE {EXPIRY} gauge\n# UNIT {EXPIRY} seconds");
+    for peer in &peers {
+        if let Some(until) = peer.links().iter().map(|link| link.vouched_until()).min() {
+            let _ = writeln!(text, "{EXPIRY}{{peer=\"{}\"}} {until}", peer.name());
+        }
     }
     text.push_str("# HELP sinew_quic_rtt_seconds Smoothed round trip of the best connection.\n");
     text.push_str("# TYPE sinew_quic_rtt_seconds gauge\n# UNIT sinew_quic_rtt_seconds seconds\n");

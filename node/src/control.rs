@@ -21,7 +21,7 @@ use sinew_transport::{Keyring, Reach, StreamError, Trust};
 use sinew_transport_core::ids::Revision;
 use sinew_transport_core::wire::{self, Malformed, Message};
 use tokio::sync::mpsc;
-use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval};
+use tokio::time::{Duration as TokioDuration, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::hosting::Telling;
@@ -35,6 +35,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// The same after another process with this node's identity took over: at least, at most. It is for a person
 /// to end that; the first try tells the controller that both are alive.
 const SUPERSEDED_BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
+
+/// How long the first registration waits for the first checks: a service that answers does so within it, and is then
+/// never announced as one that does not.
+const FIRST_CHECKS: Duration = Duration::from_millis(100);
 
 /// How often a node says what it sees of its links.
 const REPORT_EVERY: TokioDuration = Duration::from_secs(1);
@@ -83,6 +87,7 @@ impl Control {
             tracing::error!("no controller is known: set `controllers`, or join again with a new token");
             return;
         }
+        let _ = timeout(FIRST_CHECKS, self.plane.hosting.first_findings()).await;
         loop {
             let opened = match next.take() {
                 Some(opened) => Some(opened),
@@ -112,12 +117,18 @@ impl Control {
                         continue;
                     }
                     closer.close("over");
-                    self.trust.session_ended(self.plane.runtime.wall_now().as_secs());
                     self.plane.metrics.session.set(0);
                     self.tell(controller, &over);
                     if let SessionOver::Farewell { reason: FarewellReason::Superseded, .. } = over {
                         pause = Some(superseded.next(&mut rng));
                     }
+                }
+                None if renewal.expired() => {
+                    let until = self.keyring.current().expiry();
+                    tracing::error!(
+                        until,
+                        "this node's certificate has expired, and no controller took it to renew it; if one is there, its `expiry_grace` is over: join again with a new token and an empty state directory"
+                    );
                 }
                 None => {}
             }
@@ -137,7 +148,12 @@ impl Control {
     async fn successor(&self, controllers: &mut Controllers, until: u64) -> Opened {
         let left = Duration::from_secs(until).saturating_sub(self.plane.runtime.wall_now());
         let mut rng = fastrand::Rng::with_seed(self.boot ^ until);
-        tokio::time::sleep(replace_after(left, Replaced::First, rng.f64())).await;
+        let in_time = tokio::time::sleep(replace_after(left, Replaced::First, rng.f64()));
+        tokio::select! {
+            () = in_time => {}
+            // What is registered has changed: said by a session that begins before this one ends.
+            () = self.plane.reregister.notified() => {}
+        }
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         loop {
             match self.dial(controllers).await {
@@ -174,6 +190,7 @@ impl Control {
         controllers: &mut Controllers,
     ) -> SessionOver {
         let Opened { session, controller, until } = opened;
+        let (closer, mut received) = (session.closer(), 0);
         let Session { mut sender, mut receiver, .. } = session;
         let mut telling = Telling::new(&self.plane.hosting);
         if let Err(over) = sender.send(&self.registration(telling.whole())).await {
@@ -205,7 +222,6 @@ impl Control {
                             let welcome: Welcome = frame.decode()?;
                             tracing::info!(%controller, name = %welcome.controller, version = welcome.version, "control session up");
                             self.plane.metrics.session.set(1);
-                            self.trust.session_began(self.plane.runtime.wall_now().as_secs());
                             backoff.reset();
                             if let Some(before) = before.take() {
                                 before.close("a newer session took over");
@@ -226,7 +242,13 @@ impl Control {
                         kind => return Err(Malformed::UnknownKind(kind).into()),
                     },
                     serving = telling.changed() => sender.send(&serving).await?,
-                    _ = reports.tick() => sender.send(&self.report(&mut reporter)).await?,
+                    _ = reports.tick() => {
+                        // What was sent a second ago is acknowledged by now, if anybody is there.
+                        if std::mem::replace(&mut received, closer.received()) != received {
+                            self.trust.heard(self.plane.runtime.wall_now().as_secs());
+                        }
+                        sender.send(&self.report(&mut reporter)).await?;
+                    }
                     () = renewal.due() => if let Some(renew) = renewal.handle_due() {
                         sender.send(&renew).await?;
                     },
@@ -244,7 +266,7 @@ impl Control {
     }
 
     fn registration(&self, serving: Serving) -> Register {
-        let config = &self.plane.config;
+        let config = self.plane.live();
         Register {
             version: env!("CARGO_PKG_VERSION").into(),
             boot: self.boot,

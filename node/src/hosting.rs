@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sinew_api::admin::{NodeEndpoint, Origin};
+use sinew_api::admin::NodeEndpoint;
 use sinew_api::hosting::{Health, HealthCheck, Probe, Serve};
 use sinew_api::snapshot::Assigned;
 use sinew_node_core::ServeConfig;
@@ -117,15 +117,17 @@ impl Hosting {
             assigned: ArcSwap::default(),
             wake: Notify::new(),
         };
-        hosting.change(|table, now_us| {
-            for serve in serves {
-                // The configuration was checked for duplicates, and has fewer entries than there are slots.
-                if let Err(error) = table.add(now_us, Origin::Config, serve.clone().into()) {
-                    tracing::error!(service = %serve.service, %error, "a [[serve]] entry is left out");
-                }
-            }
-        });
+        hosting.reconfigure(serves);
         hosting
+    }
+
+    /// Makes the configuration's endpoints these; what is no more among them finishes what runs, and goes.
+    pub(crate) fn reconfigure(&self, serves: &[ServeConfig]) {
+        // At start there are no others, and the configuration was checked for duplicates.
+        for (service, reason) in self.change(|table, now_us| table.reconfigure(now_us, serves)) {
+            tracing::error!(%service, reason, "a [[serve]] entry is left out");
+        }
+        self.wake.notify_one();
     }
 
     /// What stands in a slot.
@@ -142,6 +144,16 @@ impl Hosting {
     /// The version, as it changes.
     pub(crate) fn versions(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    /// Waits until every endpoint was checked once, so that whoever is told first is told how things are.
+    pub(crate) async fn first_findings(&self) {
+        let mut versions = self.versions();
+        while self.look(|table| table.all().any(|(_, hosted)| hosted.health() == Health::Starting)) {
+            if versions.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Looks at the table.

@@ -15,11 +15,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use sinew_api::join::{InvalidToken, JoinAnswer, JoinRequest, Token, from_hex32, to_hex};
-use sinew_transport::session::{DialError, SessionError, dial_join};
+use sinew_transport::session::{DialError, Session, SessionError, dial_join};
 use sinew_transport::tls::CredentialsError;
 use sinew_transport::verify::Refusals;
 use sinew_transport::{Access, Credentials, Keyring, ResetKeys, Runtime};
 use tokio::time::timeout;
+
+use crate::reach::first_to_answer;
 
 /// The file with certificate and key. With it there, the node has joined.
 pub(crate) const IDENTITY: &str = "identity.pem";
@@ -191,44 +193,24 @@ impl State<'_> {
         Ok((reset, keys.controllers))
     }
 
-    /// Turns a token into a certificate: tries its controllers in order.
+    /// Turns a token into a certificate, at whichever of its controllers answers first.
     async fn join(&self, token: &Token, refusals: &Arc<Refusals>) -> Result<(), IdentityError> {
         let (key, csr) = new_key()?;
         let request = JoinRequest { secret: token.secret.expose().to_owned(), csr };
-        let mut last = IdentityError::Answer("the token names no controller".into());
-        for &controller in &token.controllers {
-            match self.ask(controller, token, &request, refusals).await {
-                Ok(JoinAnswer::Joined { certificate, root }) => {
-                    return self.keep(token, &key, certificate, root);
-                }
-                Ok(JoinAnswer::Refused) => return Err(IdentityError::Refused),
-                Ok(JoinAnswer::BadRequest(reason)) => return Err(IdentityError::Answer(reason)),
-                Err(error) => {
-                    tracing::warn!(%controller, %error, "joining failed here");
-                    last = error;
-                }
-            }
+        let dialled = first_to_answer(token.controllers.clone(), |controller| {
+            let (runtime, token, refusals) = (Arc::clone(self.runtime), token.clone(), Arc::clone(refusals));
+            async move { dial_join(&runtime, controller, &token.trust_domain, token.root_pin, &refusals).await }
+        });
+        // Only one is asked: the token is good for one answer.
+        let (controller, session) = dialled.await.map_err(|error| match error {
+            Some(error) => error.into(),
+            None => IdentityError::Answer("the token names no controller".into()),
+        })?;
+        match ask(controller, session, &request).await? {
+            JoinAnswer::Joined { certificate, root } => self.keep(token, &key, certificate, root),
+            JoinAnswer::Refused => Err(IdentityError::Refused),
+            JoinAnswer::BadRequest(reason) => Err(IdentityError::Answer(reason)),
         }
-        Err(last)
-    }
-
-    async fn ask(
-        &self,
-        controller: std::net::SocketAddr,
-        token: &Token,
-        request: &JoinRequest,
-        refusals: &Arc<Refusals>,
-    ) -> Result<JoinAnswer, IdentityError> {
-        let mut session =
-            dial_join(self.runtime, controller, &token.trust_domain, token.root_pin, refusals).await?;
-        let exchange = async {
-            session.sender.send(request).await?;
-            let frame = session.receiver.next().await?;
-            frame.decode::<JoinAnswer>().map_err(|e| IdentityError::Answer(e.to_string()))
-        };
-        let answer = timeout(JOIN_TIME, exchange).await;
-        session.closer().close("joined");
-        answer.map_err(|_| IdentityError::Answer(format!("{controller} did not answer in {JOIN_TIME:?}")))?
     }
 
     /// Takes another certificate in place of the one in `current`: checked, then written with its key as
@@ -300,6 +282,23 @@ impl State<'_> {
         tracing::info!(node = %token.node, trust_domain = %token.trust_domain, "joined the mesh");
         Ok(())
     }
+}
+
+/// Asks a controller for a certificate.
+async fn ask(
+    controller: std::net::SocketAddr,
+    mut session: Session,
+    request: &JoinRequest,
+) -> Result<JoinAnswer, IdentityError> {
+    let closer = session.closer();
+    let exchange = async {
+        session.sender.send(request).await?;
+        let frame = session.receiver.next().await?;
+        frame.decode::<JoinAnswer>().map_err(|e| IdentityError::Answer(e.to_string()))
+    };
+    let answer = timeout(JOIN_TIME, exchange).await;
+    closer.close("joined");
+    answer.map_err(|_| IdentityError::Answer(format!("{controller} did not answer in {JOIN_TIME:?}")))?
 }
 
 /// A new key, and a certificate request for it (DER). The name in the certificate is the authority's word,

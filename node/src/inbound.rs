@@ -38,8 +38,8 @@ impl StreamHandler for Inbound {
         Box::pin(async move { inbound.live(stream).await })
     }
 
-    fn teller(&self) -> Box<dyn Teller> {
-        Box::new(NodeTeller::new(&self.plane.hosting))
+    fn teller(&self, link: &Link) -> Box<dyn Teller> {
+        Box::new(NodeTeller::new(&self.plane, link.peer()))
     }
 
     fn hear<'a>(

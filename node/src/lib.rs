@@ -9,7 +9,8 @@
 //! [`tells`] carries between nodes what comes and goes behind each.
 //!
 //! [`control`] keeps the session with a controller and swaps the view; it runs beside the traffic, never
-//! in its way; [`saved`] keeps the last snapshot for the next start. [`run()`] is the story of the whole node.
+//! in its way; [`saved`] keeps the last snapshot for the next start;
+//! [`reload`] takes a configuration that was read again. [`run()`] is the story of the whole node.
 
 mod access;
 mod admin;
@@ -25,6 +26,7 @@ mod metrics;
 mod outbound;
 mod plane;
 mod reach;
+mod reload;
 mod renewal;
 mod run;
 mod saved;
@@ -33,5 +35,6 @@ mod tells;
 mod turns;
 
 pub use identity::IdentityError;
-pub use run::{RunError, run};
+pub use reload::Reloads;
+pub use run::{RunError, run, run_reloading};
 pub use state::StateError;

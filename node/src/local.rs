@@ -96,14 +96,15 @@ async fn judge(plane: &Plane, caller: &NodeName, preamble: &Preamble) -> Result<
                 return Err(NotServed { code: Code::NoEndpoint, reason });
             }
             (Verdict::Deny { reason }, _) => return Err(NotServed { code: Code::Denied, reason }),
-            (Verdict::Wait, _) => {}
-        }
-        if timeout_at(deadline, revisions.changed()).await.is_err() {
-            let reason = format!(
-                "no snapshot as new as the caller's ({}) came in {SNAPSHOT_WAIT:?}",
-                preamble.revision
-            );
-            return Err(NotServed { code: Code::Denied, reason });
+            (Verdict::Wait { reason }, _) => {
+                if timeout_at(deadline, revisions.changed()).await.is_err() {
+                    let of = preamble.revision;
+                    let reason = format!(
+                        "{reason}; no snapshot that says otherwise (the caller has {of}) came in {SNAPSHOT_WAIT:?}"
+                    );
+                    return Err(NotServed { code: Code::Denied, reason });
+                }
+            }
         }
     }
 }

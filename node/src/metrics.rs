@@ -101,6 +101,10 @@ pub(crate) struct Metrics {
     renewals: Family<Renewed, Counter>,
     /// 1 while a control session is up.
     pub(crate) session: Gauge,
+    /// 1 when the configuration was read well the last time.
+    pub(crate) reload_successful: Gauge,
+    /// When it was read well last, in seconds since 1970.
+    pub(crate) reload_success_time: Gauge,
 }
 
 #[derive(Debug)]
@@ -198,6 +202,10 @@ impl Metrics {
         r.register("certificate_expiration_timestamp_seconds", "End of this node's certificate", expiry);
         let renewals = self.renewals.clone();
         r.register("certificate_renewals", "Attempts to get another certificate", renewals);
+        let read = self.reload_successful.clone();
+        r.register("config_last_reload_successful", "1 when the configuration was read well last", read);
+        let at = self.reload_success_time.clone();
+        r.register("config_last_reload_success_timestamp_seconds", "When it was read well last", at);
         r.register("control_session_up", "1 while a control session is up", self.session.clone());
         let build = Family::<Version, Gauge>::default();
         build.get_or_create(&Version { version: Word(env!("CARGO_PKG_VERSION")) }).set(1);

@@ -13,7 +13,7 @@ use sinew_node_core::{Config, EndpointRecord, Overlay, Rejected, ServiceView, Sh
 use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::access::AccessLog;
@@ -75,7 +75,12 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Plane {
     pub(crate) me: NodeName,
+    /// As the node was started.
     pub(crate) config: Config,
+    /// As it was read last; what is live in it counts.
+    live: ArcSwap<Config>,
+    /// Tells that what is registered with the controller has changed.
+    pub(crate) reregister: Notify,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Clock,
     pub(crate) peers: Arc<Peers>,
@@ -111,7 +116,9 @@ impl Plane {
         Self {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            listeners: Listeners::default(),
+            listeners: Listeners::new(&config.listens, shards),
+            live: ArcSwap::from_pointee(config.clone()),
+            reregister: Notify::new(),
             hosting: Arc::new(Hosting::new(&config.serves, &runtime, &metrics, clock)),
             config,
             runtime,
@@ -125,6 +132,23 @@ impl Plane {
             begun: OnceLock::new(),
             peers,
         }
+    }
+
+    /// The configuration as it was read last. Only its live keys may be taken from here.
+    pub(crate) fn live(&self) -> Arc<Config> {
+        self.live.load_full()
+    }
+
+    /// Takes the live keys of a configuration into use, and yields the others that differ.
+    pub(crate) fn reconfigure(&self, config: Config) -> Vec<&'static str> {
+        let (before, config) = (self.live(), Arc::new(config));
+        self.live.store(Arc::clone(&config));
+        self.hosting.reconfigure(&config.serves);
+        self.listeners.reconfigure(&config.listens);
+        if (&before.zone, &before.listens) != (&config.zone, &config.listens) {
+            self.reregister.notify_one();
+        }
+        self.config.restart_keys(&config)
     }
 
     /// The view in use.
@@ -181,9 +205,10 @@ impl Plane {
     /// Takes what a peer told. True when the view should be made anew.
     pub(crate) fn hear(&self, heard: Heard) -> bool {
         let Known { snapshot, overlay } = &mut *self.known();
-        let Some(snapshot) = snapshot else { return false };
+        // Before the first snapshot everybody is a stranger.
+        let nobody = Snapshot::default();
         let Heard { peer, boot, serving } = heard;
-        overlay.hear(snapshot, &peer, boot, serving).unwrap_or_else(|error| {
+        overlay.hear(snapshot.as_deref().unwrap_or(&nobody), &peer, boot, serving).unwrap_or_else(|error| {
             tracing::warn!(%peer, %error, "what a peer tells about itself is left out");
             true
         })

@@ -84,41 +84,59 @@ impl Controllers {
         credentials: &Arc<Credentials>,
         refusals: &Arc<Refusals>,
     ) -> Option<Opened> {
-        let mut left = self.round(runtime).await.into_iter().peekable();
-        let mut dials = JoinSet::new();
-        loop {
-            if let Some(address) = left.next() {
-                let (runtime, credentials, refusals) =
-                    (Arc::clone(runtime), Arc::clone(credentials), Arc::clone(refusals));
-                dials.spawn(async move {
-                    (address, dial_control(&runtime, address, &credentials, &refusals).await)
-                });
-            } else if dials.is_empty() {
-                return None;
+        let dialled = first_to_answer(self.round(runtime).await, |address| {
+            let (runtime, credentials, refusals) =
+                (Arc::clone(runtime), Arc::clone(credentials), Arc::clone(refusals));
+            async move { dial_control(&runtime, address, &credentials, &refusals).await }
+        });
+        match dialled.await {
+            Ok((controller, session)) => {
+                let until = session.peer_expiry.unwrap_or(0).min(credentials.expiry());
+                Some(Opened { session, controller, until })
             }
-            // After a refusal the next is dialled at once; without an answer, after a while.
-            let answered = tokio::select! {
-                answered = first(&mut dials) => answered,
-                () = sleep(STAGGER), if left.peek().is_some() => continue,
-            };
-            match answered {
-                Some((controller, Ok(session))) => {
-                    let until = session.peer_expiry.unwrap_or(0).min(credentials.expiry());
-                    return Some(Opened { session, controller, until });
-                }
-                Some((controller, Err(error))) => {
-                    tracing::warn!(%controller, %error, "no control session; traffic goes on with the last snapshot");
-                }
-                None => {}
+            Err(last) => {
+                let error = last.map(|error| error.to_string()).unwrap_or_default();
+                tracing::warn!(error, "no control session; traffic goes on with the last snapshot");
+                None
             }
         }
     }
 }
 
-type Dialled = (SocketAddr, Result<Session, DialError>);
-
-async fn first(dials: &mut JoinSet<Dialled>) -> Option<Dialled> {
-    dials.join_next().await.and_then(Result::ok)
+/// Dials one after the other until somebody answers: after a refusal the next at once, without an answer
+/// after [`STAGGER`], beside those that were dialled before.
+///
+/// # Errors
+/// The last error; none when there was nobody to dial.
+pub(crate) async fn first_to_answer<D>(
+    addresses: Vec<SocketAddr>,
+    dial: impl Fn(SocketAddr) -> D,
+) -> Result<(SocketAddr, Session), Option<DialError>>
+where
+    D: Future<Output = Result<Session, DialError>> + Send + 'static,
+{
+    let mut left = addresses.into_iter().peekable();
+    let mut dials = JoinSet::new();
+    let mut last = None;
+    loop {
+        if let Some(address) = left.next() {
+            let dialling = dial(address);
+            dials.spawn(async move { (address, dialling.await) });
+        } else if dials.is_empty() {
+            return Err(last);
+        }
+        tokio::select! {
+            dialled = dials.join_next() => match dialled {
+                Some(Ok((address, Ok(session)))) => return Ok((address, session)),
+                Some(Ok((controller, Err(error)))) => {
+                    tracing::info!(%controller, %error, "this controller was not reached");
+                    last = Some(error);
+                }
+                Some(Err(_)) | None => {}
+            },
+            () = sleep(STAGGER), if left.peek().is_some() => {}
+        }
+    }
 }
 
 #[cfg(test)]

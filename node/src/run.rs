@@ -1,5 +1,6 @@
 //! A node from its start to its end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -7,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sinew_api::snapshot::AssignedListener;
 use sinew_node_core::{Config, ListenConfig};
 use sinew_transport::session::BindError;
 use sinew_transport::verify::Refusals;
 use sinew_transport::{Access, AppListener, Common, Peers, Runtime, Shard, ShardHost, Trust};
 use sinew_transport_core::ids::ServiceName;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::outbound::{Arrived, HANDOVER_MAX, Outbound};
 use crate::plane::Plane;
 use crate::reach::Controllers;
+use crate::reload::{self, Reloads};
 use crate::renewal::Renewal;
 use crate::saved;
 use crate::state::StateError;
@@ -105,6 +108,21 @@ pub async fn run(
     host: Arc<dyn ShardHost>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
+    let (_never, reloads) = watch::channel(None);
+    run_reloading(config, reloads, runtime, host, stop).await
+}
+
+/// The same, with a configuration that may be read again while the node runs.
+///
+/// # Errors
+/// As [`run`]. What is read later never ends it.
+pub async fn run_reloading(
+    config: Config,
+    reloads: Reloads,
+    runtime: Arc<dyn Runtime>,
+    host: Arc<dyn ShardHost>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let refusals = Arc::new(Refusals::default());
     let state = State { runtime: &runtime, path: &config.state };
     let identity = state.identity(read_token(&config, &runtime)?, &refusals).await?;
@@ -145,8 +163,8 @@ pub async fn run(
         let listener = runtime.listen(address).map_err(listening)?;
         ports.admin = Some(listener.local_addr().map_err(listening)?);
         let token = admin_token(&runtime, &plane.config.state)?;
-        let (plane, refusals) = (Arc::clone(&plane), Arc::clone(&refusals));
-        tasks.spawn(admin::serve(listener, plane, refusals, token, registered));
+        let (plane, refusals, trust) = (Arc::clone(&plane), Arc::clone(&refusals), Arc::clone(&trust));
+        tasks.spawn(admin::serve(listener, plane, refusals, trust, token, registered));
     }
     let last_line = CancellationToken::new();
     let mut farewells = JoinSet::new();
@@ -165,6 +183,7 @@ pub async fn run(
     farewells.spawn(saved::keep(Arc::clone(&plane), stop.clone()));
 
     tasks.spawn(Arc::clone(&plane.hosting).run());
+    tasks.spawn(reload::follow(Arc::clone(&plane), reloads));
     tasks.spawn(tells::follow(Arc::clone(&plane), told));
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
@@ -301,10 +320,15 @@ impl Part {
             return;
         }
         let Outbound { plane, tracker, stop, .. } = &self.outbound;
-        for (listen, socket, _) in bound {
-            tracker.spawn(self.outbound.clone().listen(listen, socket));
+        let mut open = BTreeMap::new();
+        for (listen, socket, port) in bound {
+            let ListenConfig { service, source, address } = (*listen).clone();
+            let listener = AssignedListener { service, source, address };
+            plane.listeners.on_bound(&listener, port.address);
+            let accepting = tracker.spawn(self.outbound.clone().listen(listen, socket));
+            open.insert(listener, accepting);
         }
-        tracker.spawn(self.outbound.clone().follow_assigned());
+        tracker.spawn(self.outbound.clone().follow_wanted(open));
         let taking = tracker.spawn(self.outbound.clone().take_over(self.arrivals));
         let inbound = Inbound { plane: Arc::clone(plane), stop: stop.clone() };
         shard.run(Arc::new(inbound)).await;

@@ -14,7 +14,7 @@ use sinew_transport_core::wire::{self, Malformed, Message};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::hosting::{Hosting, Telling};
+use crate::hosting::Telling;
 use crate::plane::Plane;
 
 /// Tells that wait to be laid over the snapshot; then those who tell wait.
@@ -69,21 +69,36 @@ pub(crate) async fn follow(plane: Arc<Plane>, mut heard: mpsc::Receiver<Heard>) 
     }
 }
 
-/// Tells one peer, on one link, what stands behind this node.
+/// Tells one peer, on one link, what stands behind this node. A node that the snapshot does not name is told nothing
+/// until one does: it has no business here.
 pub(crate) struct NodeTeller {
+    plane: Arc<Plane>,
+    peer: NodeName,
     telling: Telling,
     begun: bool,
 }
 
 impl NodeTeller {
-    pub(crate) fn new(hosting: &Arc<Hosting>) -> Self {
-        Self { telling: Telling::new(hosting), begun: false }
+    pub(crate) fn new(plane: &Arc<Plane>, peer: &NodeName) -> Self {
+        let telling = Telling::new(&plane.hosting);
+        Self { plane: Arc::clone(plane), peer: peer.clone(), telling, begun: false }
+    }
+
+    /// Waits until a snapshot names the peer.
+    async fn known(&self) {
+        let mut revisions = self.plane.revision();
+        while self.plane.view().peer(&self.peer).is_none() {
+            if revisions.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }
 
 impl Teller for NodeTeller {
     fn next(&mut self) -> BoxFuture<'_, Vec<u8>> {
         Box::pin(async {
+            self.known().await;
             let serving = if std::mem::replace(&mut self.begun, true) {
                 self.telling.changed().await
             } else {

@@ -118,8 +118,8 @@ async fn applying_the_same_again_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_shown() {
     let mesh = mesh().await;
-    let mistakes =
-        "[[service]]\nname = \"Orders\"\nprt = 1\n[[endpoint]]\nnode = \"nobody\"\nservice = \"web\"\n";
+    let mistakes = "[[service]]\nname = \"Orders\"\nprt = 1\n\
+        [[endpoint]]\nnode = \"nobody\"\nservice = \"web\"\naddress = \"127.0.0.1:80\"\n";
 
     let refused = apply(&mesh, mistakes, &[]).await;
 
@@ -171,13 +171,15 @@ async fn what_was_declared_reads_back_as_a_file_and_what_differs_is_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_need_is_not_deleted() {
     let mesh = mesh().await;
-    apply(&mesh, &declaration(free_address().await, free_address().await), &[]).await;
+    let spare = "[[service]]\nname = \"orders\"\nport = 80\n[[node]]\nname = \"spare\"\ngrants = [\"orders\"]\n\
+        [[endpoint]]\nnode = \"spare\"\nservice = \"orders\"\n";
+    assert!(apply(&mesh, spare, &[]).await.status.success());
 
-    let refused = mesh.sinew(&["delete", "service/orders"]).await;
+    let refused = mesh.sinew(&["delete", "node/spare"]).await;
     let missing = mesh.sinew(&["delete", "service/nothing"]).await;
 
     let told = text(&refused.stderr);
-    assert!(told.contains("endpoint/host/orders/") && told.contains("listener/caller/"), "{told}");
+    assert!(told.contains("endpoint/spare/orders/127.0.0.1:80"), "{told}");
     assert!(text(&missing.stderr).contains("there is no service/nothing"), "{}", text(&missing.stderr));
-    assert!(sinew(&mesh, &["get", "service"]).await.contains("service/orders"));
+    assert!(sinew(&mesh, &["get", "node"]).await.contains("node/spare"));
 }

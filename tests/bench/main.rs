@@ -152,7 +152,7 @@ fn every_mistake_of_a_file_is_shown_at_its_place() {
     assert_eq!(output.status.code(), Some(1));
     let told = stderr(&output);
     let places = [place("rat = 50", "rat"), place("endpoint = ", "\"n7\"")];
-    let messages = ["no key `rat`", "did you mean `rate`?", "node `n7` is not declared"];
+    let messages = ["`rat` is not a key", "did you mean `rate`?", "node `n7` is not declared"];
     for part in messages.into_iter().chain(places.iter().map(String::as_str)) {
         assert!(told.contains(part), "{part} is missing in\n{told}");
     }

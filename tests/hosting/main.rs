@@ -3,13 +3,15 @@
 //!
 //! Real processes on loopback. The applications are greeted by name, so each story knows who served whom.
 //!
-//! This file: checks. [`alone`]: without a controller. [`program`]: a service that can be stopped like any process.
+//! This file: checks. [`alone`]: without a controller. [`register`]: at run time, by the word of somebody.
+//! [`program`]: a service that can be stopped like any process.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod alone;
 mod program;
+mod register;
 #[path = "../support/mod.rs"]
 mod support;
 

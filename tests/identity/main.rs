@@ -10,6 +10,10 @@
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod connections;
+mod controllers;
+mod copies;
+mod expiry;
 mod rotation;
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;

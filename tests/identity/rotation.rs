@@ -128,7 +128,7 @@ async fn call_for(listener: SocketAddr, time: Duration) -> Calls {
     Calls { done: done.load(Relaxed), failures }
 }
 
-async fn call(listener: SocketAddr, said: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn call(listener: SocketAddr, said: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(listener).await?;
     stream.write_all(said).await?;
     stream.shutdown().await?;

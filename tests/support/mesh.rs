@@ -64,6 +64,27 @@ impl Mesh {
         self.nodes.insert(name, node);
     }
 
+    /// Copies the identity of node `of` into another directory, starts a node with it, and waits until it is
+    /// ready. From here on it is known as `name`, though the mesh knows both as `of`.
+    pub async fn add_copy(&mut self, of: &str, name: &str) {
+        let original = self.node(of);
+        let (plan, state) = (original.plan.clone(), original.dir.join("state"));
+        let dir = self.dir.path().join(name);
+        let mut node = Node::write(plan, dir.clone(), "");
+        fs::create_dir(dir.join("state")).expect("the temporary directory takes directories");
+        for file in ["identity.pem", "root.cert.pem", "keys.json"] {
+            fs::copy(state.join(file), dir.join("state").join(file)).expect("a node that joined has it");
+        }
+        node.start().await;
+        self.nodes.insert(name.to_owned(), node);
+    }
+
+    /// Writes `[controller]` anew, for its next start: `control` is where nodes reach it, port 0 takes any.
+    pub fn move_controller(&mut self, control: SocketAddr, settings: &str) {
+        self.ports.control = control;
+        self.write_controller(settings);
+    }
+
     /// Runs a command of the program against this mesh's controller.
     pub async fn sinew(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new(SINEW);
@@ -148,6 +169,17 @@ impl Mesh {
         process.kill().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// SIGTERM for the controller, which says farewell to its nodes.
+    pub async fn stop_controller(&mut self) {
+        let process = self.controller.take().expect("the controller runs");
+        assert!(process.stop().await, "the controller did not end when told to: {}", self.controller_log());
+    }
+
+    /// The controller's process id.
+    pub fn controller_pid(&self) -> u32 {
+        self.controller.as_ref().expect("the controller runs").pid()
+    }
+
     /// Starts the controller, with the state that it had.
     pub async fn start_controller(&mut self) {
         assert!(self.controller.is_none(), "the controller runs");
@@ -202,6 +234,24 @@ impl Mesh {
         fs::read_to_string(self.node_dir(node).join("node.log")).expect("a node that was started has a log")
     }
 
+    /// Writes another `controller.toml`, as an editor does: a new file takes its name. The controller notices.
+    pub fn rewrite_controller(&self, settings: &str) {
+        self.write_controller(settings);
+    }
+
+    /// Changes the text of a node's `node.toml`, likewise.
+    pub fn rewrite(&self, node: &str, change: impl FnOnce(String) -> String) {
+        let file = self.node_dir(node).join("node.toml");
+        let text = fs::read_to_string(&file).expect("a node that was added has a configuration");
+        replace(&file, &change(text));
+    }
+
+    /// Sends the controller a signal.
+    pub fn signal_controller(&mut self, signal: Signal) {
+        let process = self.controller.as_mut().expect("the controller runs");
+        process.signal(signal).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     fn write_controller(&self, settings: &str) {
         let ControllerPorts { control, api } = self.ports;
         let state = self.controller_state();
@@ -209,7 +259,7 @@ impl Mesh {
             "[controller]\nstate = {state:?}\ntrust_domain = \"test.local\"\nlisten = \"{control}\"\napi = \"{api}\"\n{settings}\n"
         );
         let file = self.dir.path().join("controller/controller.toml");
-        fs::write(file, text).expect("the temporary directory takes files");
+        replace(&file, &text);
     }
 
     fn signal(&mut self, node: &str, signal: Signal) {
@@ -231,4 +281,11 @@ impl Mesh {
     fn node_mut(&mut self, name: &str) -> &mut Node {
         self.nodes.get_mut(name).unwrap_or_else(|| panic!("no node {name} was added"))
     }
+}
+
+/// A new file takes the name of an old one.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).expect("the temporary directory takes files");
+    fs::rename(&new, file).expect("a file can be renamed");
 }

@@ -88,12 +88,15 @@ pub(crate) enum Area {
     Free,
 }
 
+/// The real world's side: of the seam, and of the store, which simulation replaces by one in memory.
+const WORLD: [&str; 2] = ["transport/src/os.rs", "controller/src/store/disk.rs"];
+
 impl Area {
     fn of(file: &str) -> Self {
         let within = |folder: &str| file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         if ["transport/core", "node/core", "controller/core", "controller/api"].into_iter().any(within) {
             Self::Core
-        } else if file == "transport/src/os.rs" || within("transport/src/os") {
+        } else if WORLD.contains(&file) || within("transport/src/os") {
             Self::World
         } else if ["transport", "node", "controller"].into_iter().any(within) {
             Self::Driver

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sinew_transport_core::ids::NodeName;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::greet::greet_peer;
@@ -63,18 +63,26 @@ async fn keep(shard: Arc<Shard>, peer: Arc<Peer>, handler: Arc<dyn StreamHandler
     let mut target = peer.target.subscribe();
     let mut lanes = peer.lanes_wanted.subscribe();
     let mut backoff = BACKOFF.0;
+    let mut began = Instant::now();
     loop {
         let address = match peer.lane(lane, lane) {
             // A connection serves this lane already, ours or the peer's.
             Some(link) => match to_replace(&peer, &link, lane).await {
                 Some(address) => address,
-                None => continue,
+                None => {
+                    if link.is_closed() && began.elapsed() < BACKOFF.1 {
+                        sleep(pause(&mut backoff)).await;
+                    } else {
+                        backoff = BACKOFF.0;
+                    }
+                    continue;
+                }
             },
             None => wanted_address(&peer, lane, &mut target, &mut lanes).await,
         };
         match timeout(DIAL_TIME, greet_peer(&shard, &peer, lane, address)).await {
             Ok(Ok(greeted)) => {
-                backoff = BACKOFF.0;
+                began = Instant::now();
                 begin(&shard, greeted, Arc::clone(&handler));
             }
             failed => {
@@ -84,17 +92,22 @@ async fn keep(shard: Arc<Shard>, peer: Arc<Peer>, handler: Arc<dyn StreamHandler
                 };
                 peer.dial_failed();
                 tracing::info!(peer = %peer.name(), %address, reason, retry_in = ?backoff, "peer can't be reached");
-                // Half fixed, half random, so that nodes that lost the same peer do not dial in step.
-                let pause = backoff / 2 + backoff.mul_f64(0.5 * jitter());
-                backoff = (backoff * 2).min(BACKOFF.1);
                 tokio::select! {
-                    () = sleep(pause) => {}
+                    () = sleep(pause(&mut backoff)) => {}
                     // A peer that moved or came back is dialled at once.
                     _ = target.changed() => backoff = BACKOFF.0,
                 }
             }
         }
     }
+}
+
+/// How long to wait before the next dial; longer the next time. Half fixed, half random, so that nodes that
+/// lost the same peer do not dial in step.
+fn pause(backoff: &mut Duration) -> Duration {
+    let pause = *backoff / 2 + backoff.mul_f64(0.5 * jitter());
+    *backoff = (*backoff * 2).min(BACKOFF.1);
+    pause
 }
 
 /// Waits until the link of a lane ends or should be replaced; where to dial in the latter case. A link that

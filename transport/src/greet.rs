@@ -19,6 +19,10 @@ use crate::tell::{StreamHandler, TELL_MAX};
 use crate::tls::{self, ALPN_DATA, SERVER_NAME};
 use crate::verify::{Expect, Refusal};
 
+/// What a dialler is told that must not come back.
+const TURNED_AWAY: &str =
+    "another process with this node's identity took over: was the state directory copied?";
+
 /// A greeted connection's first stream.
 pub(crate) struct Greeted {
     pub(crate) link: Arc<Link>,
@@ -47,6 +51,10 @@ pub(crate) async fn greet_dialler(shard: &Shard, incoming: quinn::Incoming) -> R
     let (mut send, mut receive) = (SendStream::new(opened.0), RecvStream::new(opened.1));
     let hello: Hello = receive.read_frame().await.map_err(|e| bad_hello(&connection, &e))?;
     let known = shard.common.peers.get(&peer);
+    if known.as_ref().is_some_and(|known| known.turns_away(hello.boot)) {
+        connection.close(quinn::VarInt::from_u32(1), TURNED_AWAY.as_bytes());
+        return Err((Some(Refusal::Superseded), format!("{peer} is used twice: this one is superseded")));
+    }
     let vouches = known.map(|peer| peer.vouches()).unwrap_or_default();
     send.write_frame(&shard.hello(hello.lane, vouches), bytes::Bytes::new())
         .await

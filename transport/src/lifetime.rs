@@ -193,12 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_lives_by_grace_is_due_when_a_session_is_back_and_over_soon_after() {
+    fn a_link_that_lives_by_grace_is_due_when_a_controller_is_back_and_over_soon_after() {
         let trust = Trust::alone(Duration::from_secs(1000));
         let lifetime = lifetime(100, &trust);
         assert_eq!(lifetime.look(at(200), &trust), Age::Young, "it lives by grace");
 
-        trust.session_began(at(200).as_secs());
+        trust.heard(at(200).as_secs());
 
         assert_eq!(lifetime.look(at(201), &trust), Age::Due);
         assert_eq!(lifetime.look(at(212), &trust), Age::Over);

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use sinew_transport_core::ids::{NodeName, Revision};
 use sinew_transport_core::link::Verdict;
+use sinew_transport_core::runs::Runs;
 use sinew_transport_core::wire::Ext;
 use tokio::sync::watch;
 
@@ -58,6 +59,8 @@ pub struct Peer {
     /// Set for good the first time that it fell silent or its connection was lost.
     failed: AtomicBool,
     recoveries: AtomicU64,
+    /// The runs of its program that were met.
+    runs: Mutex<Option<Runs>>,
 }
 
 impl Peer {
@@ -71,6 +74,7 @@ impl Peer {
             failures: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             recoveries: AtomicU64::new(0),
+            runs: Mutex::default(),
         }
     }
 
@@ -167,9 +171,19 @@ impl Peer {
         self.failures.fetch_add(1, Relaxed);
     }
 
+    /// Whether another run of its program took over from this one, and is there.
+    pub(crate) fn turns_away(&self, boot: u64) -> bool {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let superseded = runs.as_ref().is_some_and(|runs| runs.was_superseded(boot));
+        superseded && self.links.load().iter().any(|link| link.boot() != boot && link.usable())
+    }
+
     /// Takes a new link in. `me`: our own name, which settles who stays when both dialled.
     fn add(&self, link: &Arc<Link>, me: &NodeName) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        *runs = Some(runs.take().map_or_else(|| Runs::new(link.boot()), |runs| runs.then(link.boot())));
+        drop(runs);
         let mut links = self.links.load().as_ref().clone();
         links.retain(|old| {
             if old.boot() == link.boot() {

@@ -11,6 +11,10 @@ use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, Va
 /// out by discovery, which loses only its probes.
 pub(crate) const MTU_MAX: u16 = 8952;
 
+/// The largest packet of a session: an Ethernet frame's. quinn keeps room for some two thousand of the largest
+/// on each socket, and every session of a node has a socket of its own.
+pub(crate) const SESSION_MTU: u16 = 1472;
+
 /// Streams that a peer may have open at first. quinn keeps an entry for each one allowed, so a
 /// connection with 8,192 costs 845 KiB; [`crate::link`] raises it as it is used up.
 pub(crate) const STREAMS_AT_FIRST: u32 = 100;
@@ -25,6 +29,11 @@ const DATA_IDLE: Duration = Duration::from_secs(30);
 const SESSION_IDLE: Duration = Duration::from_secs(10);
 /// How often an idle control session says that it lives.
 const SESSION_KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// The least time between two stateless resets: none. quinn's 20 ms, and any other pause, lets one packet of each
+/// batch be answered, and a restarted controller be noticed by a thousand nodes over seconds. Only packets to a
+/// connection id of ours are answered, which nobody can make up without our key, each by a shorter one.
+const RESET_INTERVAL: Duration = Duration::ZERO;
 
 /// What one stream may have in flight: a link of 1 Gbit/s and 30 ms.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -94,16 +103,17 @@ impl ResetKeys {
 }
 
 /// Settings of an endpoint.
-pub(crate) fn endpoint(keys: &ResetKeys) -> EndpointConfig {
+pub(crate) fn endpoint(keys: &ResetKeys, mtu: u16) -> EndpointConfig {
     let hmac: Arc<dyn HmacKey> =
         Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &keys.reset));
     let mut config = EndpointConfig::new(hmac);
     let key = keys.connection_id;
     config.cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(key)));
+    config.min_reset_interval(RESET_INTERVAL);
     // A wrapper that reads packets must be able to tell QUIC from what is not.
     config.grease_quic_bit(false);
     // Without it the peer's MTU discovery stops at 1452. It refuses only values below 1200.
-    let _ = config.max_udp_payload_size(MTU_MAX);
+    let _ = config.max_udp_payload_size(mtu);
     config
 }
 

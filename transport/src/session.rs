@@ -183,6 +183,12 @@ impl SessionCloser {
         }
     }
 
+    /// Packets that arrived from the other end so far: one more is a sign of life.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
     /// Waits until the session is gone, and says why: whether it was closed by the other end
     /// deliberately, or lost.
     pub async fn closed(&self) -> SessionEnd {
@@ -233,12 +239,18 @@ pub(crate) fn bind(
     runtime: &Arc<dyn Runtime>,
     address: SocketAddr,
     keys: &ResetKeys,
+    mtu: u16,
     server: Option<quinn::ServerConfig>,
 ) -> Result<Endpoint, BindError> {
     let bound = |source| BindError::Socket { address, source };
-    let socket = Arc::new(MeshSocket::new(runtime.bind_udp(address).map_err(bound)?, quic::MTU_MAX));
-    Endpoint::new_with_abstract_socket(quic::endpoint(keys), server, socket, Arc::new(quinn::TokioRuntime))
-        .map_err(bound)
+    let socket = Arc::new(MeshSocket::new(runtime.bind_udp(address).map_err(bound)?, mtu));
+    Endpoint::new_with_abstract_socket(
+        quic::endpoint(keys, mtu),
+        server,
+        socket,
+        Arc::new(quinn::TokioRuntime),
+    )
+    .map_err(bound)
 }
 
 /// Opens a control session with the controller at `address`.
@@ -284,7 +296,7 @@ async fn dial(
     } else {
         (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
     };
-    let endpoint = bind(runtime, any, &ResetKeys::random(), None)?;
+    let endpoint = bind(runtime, any, &ResetKeys::random(), quic::SESSION_MTU, None)?;
     let refused = |reason: String| DialError::Refused { address, reason };
     let connecting =
         endpoint.connect_with(config, address, SERVER_NAME).map_err(|e| refused(e.to_string()))?;

@@ -106,7 +106,7 @@ impl Shard {
     ) -> Result<Self, BindError> {
         let server = Serving::new(common.keyring.current(), |own| server(&common, own))?;
         let (_, config) = server.with(common.keyring.current(), |own| self::server(&common, own));
-        let endpoint = session::bind(&common.runtime, address, &common.keys, Some(config))?;
+        let endpoint = session::bind(&common.runtime, address, &common.keys, quic::MTU_MAX, Some(config))?;
         Ok(Self {
             index,
             common,
@@ -283,7 +283,7 @@ async fn live(shard: &Arc<Shard>, peer: &Peer, greeted: Greeted, handler: Arc<dy
     };
     tokio::select! {
         () = accepting => {}
-        () = speak(&link, &mut send, handler.teller()) => {}
+        () = speak(&link, &mut send, handler.teller(&link)) => {}
         error = read_tells(&mut receive, &link, &*handler) => unreadable(shard, &link, &error),
         () = retire(&link) => {}
         () = shard.closing.cancelled() => {}

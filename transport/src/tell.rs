@@ -18,7 +18,7 @@ pub trait StreamHandler: Send + Sync + 'static {
     fn handle(&self, stream: Stream) -> BoxFuture<'static, ()>;
 
     /// What a new link is told; nothing, unless there is something to say.
-    fn teller(&self) -> Box<dyn Teller> {
+    fn teller(&self, _link: &Link) -> Box<dyn Teller> {
         Box::new(Silent)
     }
 

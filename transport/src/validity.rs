@@ -6,8 +6,8 @@
 //! - A certificate counts from [`SKEW`] before its issue, so a verifier whose clock is that much behind
 //!   accepts it. A clock that is ahead is covered by renewal at half life: what peers are shown has at least
 //!   half of its life left.
-//! - After its end it counts for nobody who has a controller. A node that has none since before that end
-//!   can't tell an attacker from a peer that could not renew, and goes on for `expiry_grace`: [`Trust`].
+//! - After its end it counts for nobody who has heard a controller since. A node that has not can't tell an
+//!   attacker from a peer that could not renew, and goes on for `expiry_grace`: [`Trust`].
 //! - A connection is replaced before the earlier end of both certificates: [`Life`].
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,16 +23,16 @@ pub const SKEW: Duration = Duration::from_mins(5);
 /// configured: a week is a long holiday of a small team.
 pub const EXPIRY_GRACE: Duration = Duration::from_hours(7 * 24);
 
-/// How long a connection that lived by grace goes on once there is a session again: its other end finds the
+/// How long a connection that lived by grace goes on once a controller is heard again: its other end finds the
 /// controller, renews and takes over within a few seconds, or never.
 const COMEBACK_S: u64 = 10;
+
+/// After how long without a sign of life a controller counts as gone: a session gives one every second.
+const SILENCE_S: u64 = 3;
 
 /// The least time between two replacements of one connection: without it, a connection whose certificates
 /// nobody can renew would be replaced ever faster towards its end.
 const REPLACE_MIN: Duration = Duration::from_secs(1);
-
-/// [`Trust`]'s word for "there is a session".
-const IN_SESSION: u64 = u64::MAX;
 
 /// The time of a certificate, as it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,14 +99,17 @@ impl Validity {
     }
 }
 
-/// Whether a node has a controller, and what follows for certificates whose end is over.
+/// When a controller was heard last, and what follows for certificates whose end is over.
+///
+/// What counts is the last sign of life, not whether a session seems to be up: a dead controller is noticed
+/// only after a while, and in that while certificates end, too. A live session is heard every second.
 #[derive(Debug)]
 pub struct Trust {
     grace: Duration,
-    /// Since when there is no session; [`IN_SESSION`] while there is one.
-    alone_since: AtomicU64,
-    /// Since when there is a session.
-    session_since: AtomicU64,
+    /// The last sign of life of a controller, seconds since 1970.
+    heard: AtomicU64,
+    /// The last sign of life after a silence.
+    back: AtomicU64,
     graced: AtomicU64,
 }
 
@@ -115,7 +118,7 @@ impl Trust {
     #[must_use]
     pub fn strict() -> Self {
         let trust = Self::alone(Duration::ZERO);
-        trust.session_began(0);
+        trust.heard(u64::MAX);
         trust
     }
 
@@ -124,24 +127,21 @@ impl Trust {
     #[must_use]
     pub fn alone(grace: Duration) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { grace, alone_since: zero(), session_since: zero(), graced: zero() }
+        Self { grace, heard: zero(), back: zero(), graced: zero() }
     }
 
-    /// A session is up.
-    pub fn session_began(&self, now: u64) {
-        self.session_since.store(now, Relaxed);
-        self.alone_since.store(IN_SESSION, Relaxed);
+    /// A controller gave a sign of life.
+    pub fn heard(&self, now: u64) {
+        if now.saturating_sub(self.heard.swap(now, Relaxed)) > SILENCE_S {
+            self.back.store(now, Relaxed);
+        }
     }
 
-    /// The session is over.
-    pub fn session_ended(&self, now: u64) {
-        let _ = self.alone_since.compare_exchange(IN_SESSION, now, Relaxed, Relaxed);
-    }
-
-    /// The grace of a certificate that ends at `until`, in seconds.
+    /// The grace of a certificate that ends at `until`, in seconds: none once a controller was heard after
+    /// that end.
     #[must_use]
     pub fn grace_s(&self, until: u64) -> u64 {
-        if self.alone_since.load(Relaxed) <= until { self.grace.as_secs() } else { 0 }
+        if self.heard.load(Relaxed) <= until { self.grace.as_secs() } else { 0 }
     }
 
     /// Until when a connection lives whose certificates end at `until`.
@@ -151,9 +151,9 @@ impl Trust {
         if grace_s > 0 || self.grace.is_zero() {
             return until.saturating_add(grace_s);
         }
-        // With a session again, what lived by grace is given the time to be replaced.
-        let since = self.session_since.load(Relaxed);
-        if since > until { since.saturating_add(COMEBACK_S) } else { until }
+        // With a controller again, what lived by grace is given the time to be replaced.
+        let back = self.back.load(Relaxed);
+        if back > until { back.saturating_add(COMEBACK_S) } else { until }
     }
 
     /// How many certificates were accepted after their end.
@@ -221,30 +221,28 @@ mod tests {
     }
 
     #[test]
-    fn grace_is_for_who_was_alone_before_the_end() {
+    fn grace_is_for_who_has_not_heard_a_controller_since_the_end() {
         let trust = Trust::alone(Duration::from_secs(60));
-        assert_eq!(trust.grace_s(1000), 60, "no session in this run");
+        assert_eq!(trust.grace_s(1000), 60, "no controller in this run");
 
-        trust.session_began(900);
-        assert_eq!(trust.grace_s(1000), 0, "with a session");
-
-        trust.session_ended(1000);
-        assert_eq!(trust.grace_s(1000), 60, "alone since its last second");
+        trust.heard(1000);
+        assert_eq!(trust.grace_s(1000), 60, "silence since its last second");
         assert_eq!(trust.grace_s(999), 0, "the controller was there when it ended");
 
-        trust.session_ended(2000);
-        assert_eq!(trust.grace_s(1000), 60, "a second word of the same end changes nothing");
+        assert_eq!(Trust::strict().grace_s(1000), 0);
     }
 
     #[test]
-    fn a_connection_ends_with_its_certificates_and_by_grace_a_little_after_the_session_is_back() {
+    fn a_connection_ends_with_its_certificates_and_by_grace_a_little_after_the_controller_is_back() {
         let trust = Trust::alone(Duration::from_secs(60));
+        trust.heard(980);
         assert_eq!(trust.end_of_connection(1000), 1060);
 
-        trust.session_began(1030);
+        trust.heard(1030);
+        trust.heard(1031);
 
         assert_eq!(trust.end_of_connection(1000), 1030 + COMEBACK_S);
-        assert_eq!(trust.end_of_connection(1040), 1040);
+        assert_eq!(trust.end_of_connection(1030), 1030, "the controller was there");
         assert_eq!(Trust::strict().end_of_connection(1000), 1000);
     }
 

@@ -100,13 +100,15 @@ refusals! {
     Overloaded = "overloaded",
     /// The greeting could not be read, or what followed it on its stream.
     BadHello = "bad_hello",
+    /// Another process with the same identity took over, and is there: a copied state directory.
+    Superseded = "superseded",
     /// Anything else that ended a handshake.
     Other = "other",
 }
 
 /// How many connections were refused, by reason.
 #[derive(Debug, Default)]
-pub struct Refusals([AtomicU64; 14]);
+pub struct Refusals([AtomicU64; 15]);
 
 impl Refusals {
     /// Counts one.

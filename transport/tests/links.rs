@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Authority, Handle, Node, echo};
 use sinew_transport::link::Stream;
+use sinew_transport::verify::Refusal;
 use sinew_transport::{Link, StreamError};
 use sinew_transport_core::Code;
 use tokio::sync::mpsc;
@@ -193,4 +194,32 @@ async fn a_peer_that_ends_and_returns_is_reached_again() {
     drop((link, again));
     a.end().await;
     b.end().await;
+}
+
+#[tokio::test]
+async fn of_two_processes_with_one_identity_the_newer_stays_and_the_older_does_not_come_back() {
+    let authority = Authority::new();
+    let host = Node::start("host", authority.node("host"), echo());
+    let older = Node::start("n1", authority.node("n1"), echo());
+    older.wants("host", host.address);
+    let first = older.link("host").await;
+
+    let newer = Node::start("n1", authority.node("n1"), echo());
+    newer.wants("host", host.address);
+    let second = newer.link("host").await;
+    tokio::time::timeout(STUCK, first.closed()).await.expect("the newer takes over");
+    let turned_away = async {
+        while host.refusals.get(Refusal::Superseded) < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(STUCK, turned_away).await.expect("the older tries again");
+
+    assert!(second.usable());
+    let links = host.peers.get(&common::node_name("n1")).expect("known").links();
+    assert_eq!(links.len(), 1, "only the newer's");
+    drop((first, second, links));
+    older.end().await;
+    newer.end().await;
+    host.end().await;
 }

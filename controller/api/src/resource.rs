@@ -6,6 +6,7 @@
 //! (`sinew-controller-core`), for files and JSON alike. These types promise only that names are names.
 
 mod change;
+mod health;
 mod key;
 mod set;
 #[cfg(test)]
@@ -19,10 +20,10 @@ use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 use utoipa::ToSchema;
 
 pub use change::{Change, FieldChange, Update};
+pub use health::{HEALTH, HealthSettings, IN_A_ROW, INTERVALS, TIMEOUTS, time};
 pub use key::{InvalidKey, ResourceKey};
 pub use set::Resources;
 
-use crate::hosting::HealthCheck;
 use crate::schema::{Address, LabelsSchema};
 use crate::snapshot::{DefaultPolicy, Labels};
 
@@ -133,44 +134,6 @@ pub struct Listener {
     /// The service for which callers speak; none: the node's only grant.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
     pub source: Option<ServiceName>,
-}
-
-/// Parts of a [`HealthCheck`] that were declared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HealthSettings {
-    /// Between two checks of an endpoint that is up, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval_ms: Option<u32>,
-    /// For how long an answer is waited for, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u32>,
-    /// How many checks in a row must succeed until it is up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rise: Option<u8>,
-    /// How many checks in a row must fail until it is down.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fall: Option<u8>,
-}
-
-impl HealthSettings {
-    /// Whether nothing was declared.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// What was declared, over `otherwise`.
-    #[must_use]
-    pub fn over(&self, otherwise: HealthCheck) -> HealthCheck {
-        HealthCheck {
-            interval_ms: self.interval_ms.unwrap_or(otherwise.interval_ms),
-            timeout_ms: self.timeout_ms.unwrap_or(otherwise.timeout_ms),
-            rise: self.rise.unwrap_or(otherwise.rise),
-            fall: self.fall.unwrap_or(otherwise.fall),
-            probe: otherwise.probe,
-        }
-    }
 }
 
 impl Resource {

@@ -22,7 +22,6 @@ mod index;
 mod node;
 mod restore;
 mod rollout;
-mod runs;
 mod serving;
 mod status;
 mod view;
@@ -35,6 +34,7 @@ use std::time::Duration;
 use sinew_api::control::Register;
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
+use sinew_transport_core::runs::Runs;
 
 use crate::declared::Declared;
 use crate::registration::{Mistake, Registration};
@@ -42,7 +42,6 @@ use crate::weights::Weights;
 use declare::Holding;
 use index::Index;
 use node::{Node, Presence};
-use runs::Runs;
 
 pub use rollout::{Push, Turn};
 pub use status::Answerer;
@@ -185,7 +184,8 @@ impl Mesh {
         let session = SessionId(self.sessions);
         let here = self.nodes.get(name).filter(|node| node.session().is_some());
         let another_run = here.is_some_and(|node| node.runs.current() != runs.current());
-        let new = Node::new(session, registration, version, certificate_expiry, runs);
+        let copy_at = here.filter(|_| !another_run).and_then(|node| node.copy_at);
+        let new = Node { copy_at, ..Node::new(session, registration, version, certificate_expiry, runs) };
         let supersedes = self.insert(name, new, have);
         if let Some(awaited) = self.awaited.remove(name) {
             self.concern(name, awaited);
@@ -198,7 +198,7 @@ impl Mesh {
     fn runs_after(&mut self, name: &NodeName, boot: u64, from: IpAddr) -> Result<Runs, Vec<Mistake>> {
         let Some(node) = self.nodes.get_mut(name) else { return Ok(Runs::new(boot)) };
         if node.session().is_some() && node.runs.was_superseded(boot) {
-            node.runs.copy_at = Some(from);
+            node.copy_at = Some(from);
             return Err(vec![Mistake::Superseded { node: name.clone() }]);
         }
         Ok(node.runs.clone().then(boot))

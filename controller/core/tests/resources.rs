@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use sinew_api::hosting::Probe;
 use sinew_api::resource::{
-    Endpoint, HealthSettings, Listener, MeshSettings, Node, Protocol, Resource, Resources, Service,
+    Endpoint, HealthSettings, IN_A_ROW, INTERVALS, Listener, MeshSettings, Node, Protocol, Resource,
+    Resources, Service, TIMEOUTS,
 };
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_controller_core::resources::{File, Known, TokenGrants, Unnamed, change, check, read, render};
@@ -31,9 +33,16 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn health() -> impl Strategy<Value = HealthSettings> {
-    let interval = option::of(prop_oneof![Just(0_u32), 100..=3_600_000_u32]);
-    (interval, option::of(10..=60_000_u32), option::of(1..=100_u8), option::of(1..=100_u8)).prop_map(
-        |(interval_ms, timeout_ms, rise, fall)| HealthSettings { interval_ms, timeout_ms, rise, fall },
+    let interval = option::of(prop_oneof![Just(0_u32), INTERVALS]);
+    let probe = option::of(prop_oneof![Just(Probe::Answer), Just(Probe::Connect)]);
+    (interval, option::of(TIMEOUTS), option::of(IN_A_ROW), option::of(IN_A_ROW), probe).prop_map(
+        |(interval_ms, timeout_ms, rise, fall, probe)| HealthSettings {
+            interval_ms,
+            timeout_ms,
+            rise,
+            fall,
+            probe,
+        },
     )
 }
 

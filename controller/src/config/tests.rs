@@ -38,6 +38,21 @@ fn the_example_parses_and_shows_every_key() {
 }
 
 #[test]
+fn every_key_is_live_or_known_to_need_a_restart() {
+    let one = Config::parse("controller.toml", "[controller]\nstate = \"/s\"\n").expect("fine");
+    let other = "[controller]\nstate = \"/t\"\ntrust_domain = \"a.b\"\nname = \"c2\"\nlisten = \"[::]:0\"\napi = \"[::1]:0\"\n\
+                 advertise = [\"10.0.0.1:1\"]\ndefault_policy = \"deny\"\ncertificate_ttl = \"10s\"\nexpiry_grace = \"1d\"\n";
+    let other = Config::parse("controller.toml", other).expect("fine");
+
+    let told = one.restart_keys(&other);
+
+    for key in keys::CONTROLLER {
+        assert_eq!(told.contains(&key.name()), !key.is_live(), "{}", key.name());
+    }
+    assert!(one.restart_keys(&one).is_empty());
+}
+
+#[test]
 fn every_key_is_read() {
     let text = r#"
         [controller]

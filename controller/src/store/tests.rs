@@ -1,3 +1,5 @@
+//! Both stores by the same rules; the file by what disks and people do to it.
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -8,7 +8,6 @@
 //! The file is not read here: the caller gives its text, and its name for messages.
 
 mod check;
-mod health;
 mod keys;
 mod raw;
 
@@ -89,6 +88,24 @@ impl Config {
     #[must_use]
     pub const fn keys() -> &'static [Key] {
         keys::FILE
+    }
+
+    /// The keys of `[node]` that differ in `other` and are read at start only.
+    #[must_use]
+    pub fn restart_keys(&self, other: &Self) -> Vec<&'static str> {
+        let differing = [
+            ("state", self.state != other.state),
+            ("data", self.data != other.data),
+            ("advertise", self.advertise != other.advertise),
+            ("shards", self.shards != other.shards),
+            ("admin", self.admin != other.admin),
+            ("access_log", self.access_log != other.access_log),
+            ("token_file", self.token_file != other.token_file),
+            ("controllers", self.controllers != other.controllers),
+            ("expiry_grace", self.expiry_grace != other.expiry_grace),
+            ("dead_after", self.dead_after != other.dead_after),
+        ];
+        differing.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
 
     /// Parses the text of a configuration file. `file_name` appears in messages only.

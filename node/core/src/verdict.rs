@@ -4,7 +4,8 @@
 //! hold the service that is named beside it, by this node's own table; and the caller's node must
 //! have been granted the service for which it speaks, by this node's own snapshot, whatever the caller's says.
 //!
-//! A *no* from a snapshot that is older than the caller's may only be late news: then the verdict is to wait.
+//! A *no* may only be late news, from a snapshot that is older than the caller's or does not know the caller: then
+//! the verdict is to wait.
 //! A *yes* never waits: what was taken back in the meantime is cut when the news arrives.
 
 use sinew_api::snapshot::DefaultPolicy;
@@ -25,9 +26,12 @@ pub enum Verdict {
     },
     /// Nothing of that name is there: [`Code::NoEndpoint`](sinew_transport_core::Code::NoEndpoint).
     NoEndpoint,
-    /// It would be denied, but the caller's snapshot is newer: ask again with the next snapshot, and deny it
-    /// if none comes in time.
-    Wait,
+    /// It would be denied, but that may be late news: the caller's snapshot is newer, or the caller itself is,
+    /// and dials before we heard of it. Ask again with the next snapshot, and deny it if none comes in time.
+    Wait {
+        /// As for [`Verdict::Deny`].
+        reason: String,
+    },
 }
 
 /// Judges `preamble`, sent by the node `caller`, by this node's snapshot and by what stands in the slot that it
@@ -46,9 +50,9 @@ pub fn admit(view: &View, in_slot: Option<&ServiceName>, caller: &NodeName, prea
             )
         }
         (Some(false), _) => format!("node `{caller}` was not granted `{}`", preamble.source),
-        (None, _) => format!("node `{caller}` is not known here"),
+        (None, _) => return Verdict::Wait { reason: format!("node `{caller}` is not known here") },
     };
-    if view.revision < preamble.revision { Verdict::Wait } else { Verdict::Deny { reason } }
+    if view.revision < preamble.revision { Verdict::Wait { reason } } else { Verdict::Deny { reason } }
 }
 
 #[cfg(test)]
@@ -135,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_not_known_is_denied_unless_news_may_be_on_the_way() {
-        assert!(matches!(judge("n9", &preamble(1, "web", 5)), Verdict::Deny { .. }));
-        assert!(matches!(judge("n9", &preamble(1, "web", 4)), Verdict::Deny { .. }));
-        assert_eq!(judge("n9", &preamble(1, "web", 6)), Verdict::Wait);
-        assert_eq!(judge("n1", &preamble(1, "shop", 6)), Verdict::Wait);
+    fn news_may_be_on_the_way_of_a_node_that_is_not_known_or_is_ahead() {
+        for revision in [4, 5, 6] {
+            assert!(matches!(judge("n9", &preamble(1, "web", revision)), Verdict::Wait { .. }));
+        }
+        assert!(matches!(judge("n1", &preamble(1, "shop", 6)), Verdict::Wait { .. }));
     }
 
     #[test]
@@ -159,7 +163,7 @@ mod tests {
     fn before_the_first_snapshot_nobody_may_call() {
         let verdict = admit(&View::empty(), in_slot(1).as_ref(), &node("n1"), &preamble(1, "web", 0));
 
-        assert!(matches!(verdict, Verdict::Deny { .. }));
+        assert!(matches!(verdict, Verdict::Wait { .. }));
     }
 
     #[test]

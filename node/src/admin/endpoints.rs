@@ -88,7 +88,7 @@ pub(super) async fn register(
     body: Result<Json<Registering>, JsonRejection>,
 ) -> Result<Json<Registered>, Response> {
     let plane = &admin.plane;
-    let new = read("registering", body)?;
+    let Json(new) = body.map_err(|error| unread("registering", &error))?;
     let service = new.service.clone();
     let view = plane.view();
     let granted = plane.revision().borrow().is_some().then_some(&view.granted);
@@ -104,7 +104,7 @@ pub(super) async fn deregister(
     body: Result<Json<Deregistering>, JsonRejection>,
 ) -> Result<Json<Deregistered>, Response> {
     let plane = &admin.plane;
-    let gone = read("deregistering", body)?;
+    let Json(gone) = body.map_err(|error| unread("deregistering", &error))?;
     let endpoints = plane.hosting.deregister(&admin.registered, &gone);
     let endpoints = endpoints.map_err(|why| untaken(&format!("deregistering `{}`", gone.service), &why))?;
     for endpoint in &endpoints {
@@ -114,9 +114,9 @@ pub(super) async fn deregister(
     Ok(Json(Deregistered { api_version: API_VERSION.to_owned(), node: plane.me.clone(), endpoints }))
 }
 
-fn read<T>(doing: &str, body: Result<Json<T>, JsonRejection>) -> Result<T, Response> {
-    let Json(body) = body.map_err(|e| problem(e.status(), &format!("{doing}: {}", e.body_text())))?;
-    Ok(body)
+/// The answer to a body that can't be read.
+fn unread(doing: &str, error: &JsonRejection) -> Response {
+    problem(error.status(), &format!("{doing}: {}", error.body_text()))
 }
 
 fn untaken(doing: &str, why: &Untaken) -> Response {

@@ -1,4 +1,5 @@
-//! Listeners that the operator declares: opened and closed while the node runs.
+//! Listeners that the operator declares, and those of a configuration that was read again: opened and closed while
+//! the node runs. Connections that came in by one that is closed live on.
 //!
 //! Each shard opens its share, told by the port, so that a listener stays where it is when others come and go. A
 //! socket that can't be had is tried again every [`RETRY`], shown and counted; it never ends the node, whose other
@@ -19,10 +20,9 @@ use super::Outbound;
 const RETRY: Duration = Duration::from_secs(2);
 
 impl Outbound {
-    /// Opens and closes this shard's share, until stopped.
-    pub(crate) async fn follow_assigned(self) {
+    /// Opens and closes this shard's share, until stopped. `open` are those that it opened already.
+    pub(crate) async fn follow_wanted(self, mut open: BTreeMap<AssignedListener, JoinHandle<()>>) {
         let mut news = self.plane.listeners.wanted();
-        let mut open: BTreeMap<AssignedListener, JoinHandle<()>> = BTreeMap::new();
         loop {
             let wanted = news.borrow_and_update().clone();
             let mine: BTreeSet<_> = wanted.iter().filter(|listener| self.is_mine(listener)).collect();
@@ -57,7 +57,9 @@ impl Outbound {
     }
 
     fn is_mine(&self, listener: &AssignedListener) -> bool {
-        usize::from(listener.address.port()) % self.handover.len().max(1) == usize::from(self.shard)
+        let by_port = usize::from(listener.address.port()) % self.handover.len().max(1);
+        let shard = self.plane.listeners.opened_by(listener).map_or(by_port, usize::from);
+        shard == usize::from(self.shard)
     }
 
     fn open(&self, listener: &AssignedListener) -> Option<JoinHandle<()>> {

@@ -65,7 +65,7 @@ pub(super) async fn connect(
     reader: &mut AppReader,
 ) -> Result<Connected, (Outcome, String)> {
     let plane = &connection.plane;
-    let deadline = Instant::now() + plane.config.connect_timeout;
+    let deadline = Instant::now() + plane.live().connect_timeout;
     let mut rng = fastrand::Rng::with_seed(plane.clock.now_us() ^ u64::from(connection.client.port()) << 32);
     let mut tried: Vec<EndpointId> = Vec::new();
     let mut replay = Replay::default();
@@ -211,7 +211,7 @@ impl Attempt<'_> {
                         return Err(Left::Free(None, "SUSPECT"));
                     }
                     () = tokio::time::sleep_until(self.deadline) => {
-                        let reason = format!("no answer from {} in {:?}", self.pick.way.endpoint.id, self.connection.plane.config.connect_timeout);
+                        let reason = format!("no answer from {} in {:?}", self.pick.way.endpoint.id, self.connection.plane.live().connect_timeout);
                         return Err(Left::Final(if handed == 0 { Outcome::Unavailable } else { Outcome::Broken }, reason));
                     }
                     read = reader.read(), if rides_along && replay.len < REPLAY_MAX && !replay_ended(replay) => match read {

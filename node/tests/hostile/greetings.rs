@@ -1,6 +1,8 @@
 //! First streams of connections, and what follows the greeting on them.
 
 use quinn::{ConnectionError, VarInt};
+use sinew_api::hosting::{Health, Serve, Serving, Tell};
+use sinew_transport_core::ids::ServiceName;
 use sinew_transport_core::wire::{self, Head, Hello, Message, Ping, SKIPPABLE};
 
 use crate::common::raw::{self, hello, soon};
@@ -128,12 +130,47 @@ async fn a_damaged_ping_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_damaged_tell_ends_the_connection() {
+    ends_a_connection(&frame(Tell::KIND, SKIPPABLE, &[0xff; 40]), "does not decode").await;
+}
+
+#[tokio::test]
+async fn a_tell_that_is_too_long_ends_the_connection() {
+    let head = Head { len: Tell::MAX_LEN + 1, kind: Tell::KIND, flags: SKIPPABLE };
+
+    ends_a_connection(&head.to_bytes(), "claims 65537 bytes").await;
+}
+
+#[tokio::test]
+async fn a_peer_may_tell_as_much_as_it_likes_and_is_served() {
+    let stage = Stage::set().await;
+    let mut peer = stage.peer().await;
+
+    for version in 1..2000 {
+        // More than the snapshot grants it, and gone with the next.
+        let serve = Serve {
+            service: ServiceName::new("orders").expect("valid"),
+            slot: 7,
+            labels: [("text".to_owned(), "x".repeat(200))].into(),
+            capacity: 100,
+            health: Health::Up,
+        };
+        let serving = Serving { version, whole: true, changes: vec![(7, Some(serve))] };
+        raw::write(&mut peer.greeting.0, &wire::encode(&Tell { serving })).await;
+    }
+
+    is_served(&stage, &peer).await;
+    assert_eq!(stage.metrics().await.refused_peers("bad_hello"), 0.0, "nothing was malformed");
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn tells_of_a_later_version_are_skipped_however_many() {
     let stage = Stage::set().await;
     let mut peer = stage.peer().await;
 
-    // As long as a tell may be, which is longer than the only one that is known here.
-    let long = frame(UNKNOWN, SKIPPABLE, &[0; 4096]);
+    // As long as a tell may be.
+    let long = frame(UNKNOWN, SKIPPABLE, &[0; Tell::MAX_LEN as usize]);
     let ping = wire::encode(&Ping { padding: [0; 32] });
     raw::write(&mut peer.greeting.0, &[skippable().repeat(1000), long.repeat(20), ping].concat()).await;
     is_served(&stage, &peer).await;

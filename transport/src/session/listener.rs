@@ -1,7 +1,9 @@
 //! The controller's end: handshakes, and telling joins from control sessions.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{Endpoint, VarInt};
@@ -9,7 +11,7 @@ use sinew_transport_core::identity::Identity;
 use sinew_transport_core::ids::NodeName;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{BindError, FrameReceiver, FrameSender, HANDSHAKE_TIME, LINGER, Session, bind};
 use crate::keyring::{Keyring, Serving};
@@ -20,8 +22,18 @@ use crate::tls::{self, ALPN_CONTROL, ALPN_JOIN, Credentials, CredentialsError};
 use crate::validity::{Trust, Validity};
 use crate::verify::{Expect, Refusal, Refusals, identity_of};
 
-/// Handshakes in progress at once; more are refused and counted. Authentic nodes come back.
-const HANDSHAKES_MAX: usize = 1024;
+/// Handshakes in progress at once. Each takes a fraction of a millisecond of a core and two round trips: with
+/// 100 ms between them, these are a thousand a second. Who comes beyond it waits in [`WAITING_MAX`].
+const HANDSHAKES_MAX: usize = 256;
+/// First packets that wait for their handshake, as many as come when a mesh of thousands comes back at once;
+/// more are refused, and their nodes come back with back-off.
+const WAITING_MAX: usize = 4096;
+/// How long one may wait: less than its dialler does ([`HANDSHAKE_TIME`]), or every place would be taken by those
+/// that have given up.
+const WAITING_TIME: Duration = Duration::from_secs(2);
+/// From this many handshakes in progress on, a dialler must prove its address first, so that nobody fills the
+/// places under addresses that are not his.
+const PROVE_FROM: usize = 64;
 
 /// What arrived at a controller.
 #[derive(Debug)]
@@ -78,7 +90,7 @@ impl SessionListener {
         };
         let serving = Serving::new(keyring.current(), |own| settings.server(own))?;
         let (_, config) = serving.with(keyring.current(), |own| settings.server(own));
-        let endpoint = bind(runtime, address, keys, Some(config))?;
+        let endpoint = bind(runtime, address, keys, quic::SESSION_MTU, Some(config))?;
         let address = endpoint.local_addr().map_err(|source| BindError::Socket { address, source })?;
         let (arrived, arrivals) = mpsc::channel(HANDSHAKES_MAX);
         let mut accepting = JoinSet::new();
@@ -140,22 +152,42 @@ async fn accept_all(
     arrived: mpsc::Sender<Arrival>,
 ) {
     let mut handshakes = JoinSet::new();
-    while let Some(incoming) = endpoint.accept().await {
-        while handshakes.try_join_next().is_some() {}
-        if handshakes.len() >= HANDSHAKES_MAX {
-            refusals.count(Refusal::Overloaded);
-            incoming.refuse();
-            continue;
+    let mut waiting = VecDeque::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => match incoming {
+                None => return,
+                Some(incoming) if waiting.len() >= WAITING_MAX => {
+                    refusals.count(Refusal::Overloaded);
+                    incoming.refuse();
+                }
+                Some(incoming) if handshakes.len() >= PROVE_FROM && !incoming.remote_address_validated() => {
+                    // It costs a round trip, and no memory here.
+                    let _ = incoming.retry();
+                }
+                Some(incoming) => waiting.push_back((Instant::now(), incoming)),
+            },
+            Some(_) = handshakes.join_next() => {}
         }
-        let (refusals, arrived, config) = (Arc::clone(&refusals), arrived.clone(), Arc::new(server()));
-        handshakes.spawn(async move {
-            let remote = incoming.remote_address();
-            match timeout(HANDSHAKE_TIME, arrive(incoming, config)).await {
-                Ok(Ok(arrival)) => drop(arrived.send(arrival).await),
-                Ok(Err((refusal, reason))) => refused(&refusals, refusal, remote, &reason),
-                Err(_) => refused(&refusals, Some(Refusal::Timeout), remote, "too slow"),
+        while handshakes.len() < HANDSHAKES_MAX
+            && let Some((since, incoming)) = waiting.pop_front()
+        {
+            if since.elapsed() > WAITING_TIME {
+                // Its dialler has given up, or will before it is done: it comes back.
+                refusals.count(Refusal::Overloaded);
+                incoming.ignore();
+                continue;
             }
-        });
+            let (refusals, arrived, config) = (Arc::clone(&refusals), arrived.clone(), Arc::new(server()));
+            handshakes.spawn(async move {
+                let remote = incoming.remote_address();
+                match timeout(HANDSHAKE_TIME, arrive(incoming, config)).await {
+                    Ok(Ok(arrival)) => drop(arrived.send(arrival).await),
+                    Ok(Err((refusal, reason))) => refused(&refusals, refusal, remote, &reason),
+                    Err(_) => refused(&refusals, Some(Refusal::Timeout), remote, "too slow"),
+                }
+            });
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! What a set of resources says for each node.
+
 use sinew_api::resource::{HealthSettings, MeshSettings, Node, Protocol, Resource, Service};
 use sinew_api::snapshot::Labels;
 

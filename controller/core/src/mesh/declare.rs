@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use sinew_api::snapshot::DefaultPolicy;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
 use super::Mesh;
@@ -26,6 +27,14 @@ impl Mesh {
     pub fn begin_declaring(&mut self) -> Revision {
         self.holding.get_or_insert_default();
         Revision(self.revision.0 + 1)
+    }
+
+    /// Takes another answer to calls that no rule decides, unless a declaration has one.
+    pub fn set_default(&mut self, default: DefaultPolicy) {
+        let before = std::mem::replace(&mut self.default, default);
+        if before != default && self.declared.default.is_none() {
+            self.on_change(self.nodes.keys().cloned().collect());
+        }
     }
 
     /// Puts a declaration into force, in place of the one before: the revision that

@@ -1,13 +1,14 @@
 //! What is known of one registered node.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sinew_api::control::{LinkReport, Reject, Report};
 use sinew_api::status::Rejected;
 use sinew_transport_core::ids::Revision;
+use sinew_transport_core::runs::Runs;
 
 use super::rollout::Rollout;
-use super::runs::Runs;
 use super::{FORGET_AFTER, MAX_NODES, SessionId};
 use crate::registration::Registration;
 
@@ -37,6 +38,8 @@ pub(super) struct Node {
     pub(super) links: Vec<LinkReport>,
     /// The runs of its program.
     pub(super) runs: Runs,
+    /// From where a superseded run came back while the current one was here.
+    pub(super) copy_at: Option<IpAddr>,
     /// How far its clock is ahead of ours, as of its last report.
     pub(super) clock_skew_ms: Option<i64>,
 }
@@ -69,6 +72,7 @@ impl Node {
             certificate_issued: None,
             links: Vec::new(),
             runs,
+            copy_at: None,
             clock_skew_ms: None,
         }
     }

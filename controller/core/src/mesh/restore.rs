@@ -9,9 +9,9 @@ use std::time::Duration;
 use sinew_transport_core::ids::NodeName;
 
 use super::node::{Node, Presence};
-use super::runs::Runs;
 use super::{Mesh, SessionId};
 use crate::registration::Registration;
+use sinew_transport_core::runs::Runs;
 
 impl Mesh {
     /// Brings registrations back that an earlier run saved, once grants and declarations are there. One that

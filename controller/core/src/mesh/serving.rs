@@ -10,6 +10,7 @@ use sinew_api::hosting::Serving;
 use sinew_transport_core::ids::NodeName;
 
 use super::change::endpoints;
+use super::weigh::services_of;
 use super::{Mesh, SessionId};
 use crate::registration::Mistake;
 
@@ -48,6 +49,7 @@ impl Mesh {
         }
         let told = !services.is_empty() || !moved.is_empty();
         if told {
+            concerned.append(&mut self.fill_weights(services_of([&old, &next])));
             self.on_change(concerned);
         }
         self.check_invariants();

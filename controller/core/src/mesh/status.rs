@@ -46,7 +46,7 @@ impl Mesh {
             certificate_expiry: node.certificate_expiry,
             certificate_issued: node.certificate_issued,
             clock_skew_ms: node.clock_skew_ms,
-            copy_at: node.runs.copy_at,
+            copy_at: node.copy_at,
             acknowledged: self.acknowledged(node),
             rejected: node.rejected.clone(),
             links: node

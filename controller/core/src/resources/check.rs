@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 
 use sinew_api::document::{did_you_mean, text};
 use sinew_api::resource::{
-    Endpoint, HealthSettings, Listener, Node, Resource, ResourceKey, Resources, Service,
+    Endpoint, HealthSettings, IN_A_ROW, INTERVALS, Listener, Node, Resource, ResourceKey, Resources, Service,
+    TIMEOUTS, time,
 };
 use sinew_api::snapshot::Labels;
 use sinew_api::sockets::{is_dialable, overlap};
@@ -22,12 +23,6 @@ pub const MAX_SERVICES: usize = MAX_NODES;
 pub const MAX_GRANTS: usize = 256;
 /// From 1 to a million: enough to tell a small machine from the largest.
 pub(super) const CAPACITIES: RangeInclusive<u32> = 1..=1_000_000;
-/// Between checks, in milliseconds. More often, checking becomes load; less often, callers have long found out.
-const INTERVALS: RangeInclusive<u32> = 100..=3_600_000;
-/// For an answer, in milliseconds: from what a busy machine may need to what nobody waits for.
-const TIMEOUTS: RangeInclusive<u32> = 10..=60_000;
-/// Checks in a row.
-pub(super) const IN_A_ROW: RangeInclusive<u8> = 1..=100;
 /// Faults that are told which name was meant. Comparing with every name of a large mesh is too slow for more.
 const SUGGESTED: usize = 50;
 
@@ -259,7 +254,7 @@ impl<'a> Check<'a> {
             ("health.timeout", health.timeout_ms, &TIMEOUTS),
         ] {
             if let Some(value) = value.filter(|value| !range.contains(value)) {
-                let [given, least, most] = [value, *range.start(), *range.end()].map(super::fields::duration);
+                let [given, least, most] = [value, *range.start(), *range.end()].map(time);
                 let message = format!("`{field}`: {given} is not from {least} to {most}");
                 self.add(key, field, message, "write for example \"1s\"");
             }

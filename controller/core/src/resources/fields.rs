@@ -2,10 +2,10 @@
 //! no field can be forgotten in one of them.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde_json::Value;
-use sinew_api::resource::{HealthSettings, Protocol, Resource, Resources};
+use sinew_api::hosting::Probe;
+use sinew_api::resource::{HealthSettings, Protocol, Resource, Resources, time};
 use sinew_api::snapshot::{DefaultPolicy, Labels};
 
 /// A field's name in a file, and its value: text, a whole number, or a list of texts.
@@ -82,18 +82,18 @@ fn labels(labels: &Labels) -> impl Iterator<Item = Field> {
 }
 
 fn health(health: &HealthSettings) -> impl Iterator<Item = Field> {
-    let fields: [(&str, Option<Value>); 4] = [
-        ("health.interval", health.interval_ms.map(|ms| duration(ms).into())),
-        ("health.timeout", health.timeout_ms.map(|ms| duration(ms).into())),
+    let probe = |probe| match probe {
+        Probe::Answer => "answer",
+        Probe::Connect => "connect",
+    };
+    let fields: [(&str, Option<Value>); 5] = [
+        ("health.interval", health.interval_ms.map(|ms| time(ms).into())),
+        ("health.timeout", health.timeout_ms.map(|ms| time(ms).into())),
         ("health.rise", health.rise.map(Value::from)),
         ("health.fall", health.fall.map(Value::from)),
+        ("health.probe", health.probe.map(|way| probe(way).into())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)))
-}
-
-/// A time as a file writes it.
-pub(super) fn duration(milliseconds: u32) -> String {
-    humantime::format_duration(Duration::from_millis(milliseconds.into())).to_string()
 }
 
 /// A value in TOML. Texts and numbers are written as in JSON: no name, label or time has a character in which

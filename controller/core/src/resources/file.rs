@@ -12,7 +12,7 @@ use sinew_api::resource::{
 use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 
 use super::check::{Fault, MAX_GRANTS};
-use super::keys::{ENDPOINT, HEALTH, LISTENER, MESH, NODE, SERVICE};
+use super::keys::{ENDPOINT, LISTENER, MESH, NODE, SERVICE};
 use crate::registration::MAX_LABELS;
 
 /// What a file says, as far as it could be read.
@@ -119,7 +119,7 @@ fn service(table: &Table<'_>) -> Option<Service> {
         table.text("namespace", |text| ServiceName::new(&format!("x.{text}")).map(|_| text.to_owned()));
     let protocol = table.text("protocol", protocol).map(|p| p.into_inner()).unwrap_or_default();
     let port = table.whole("port", 0..=u16::MAX).map(|p| p.into_inner());
-    let health = health(table);
+    let health = HealthSettings::read(table);
     let mut name = name?.into_inner();
     if let Some(namespace) = namespace {
         let whole = ServiceName::new(&format!("{}.{}", name.name(), namespace.get_ref())).ok()?;
@@ -163,7 +163,7 @@ fn endpoint(table: &Table<'_>, draft: &Draft, base: &Resources) -> Option<Endpoi
     };
     let labels = table.named_texts("labels", MAX_LABELS, text::label);
     let capacity = table.whole("capacity", 0..=u32::MAX).map(|capacity| capacity.into_inner());
-    let health = health(table);
+    let health = HealthSettings::read(table);
     let (node, service) = (node?.into_inner(), service?.into_inner());
     Some(Endpoint { node, service, address: address?, labels, capacity, health })
 }
@@ -206,22 +206,4 @@ fn listener(table: &Table<'_>) -> Option<Listener> {
         service: service?.into_inner(),
         source,
     })
-}
-
-fn health(table: &Table<'_>) -> HealthSettings {
-    let Some(table) = table.table("health", HEALTH) else { return HealthSettings::default() };
-    HealthSettings {
-        interval_ms: table.text("interval", milliseconds).map(|time| time.into_inner()),
-        timeout_ms: table.text("timeout", milliseconds).map(|time| time.into_inner()),
-        rise: table.whole("rise", 0..=u8::MAX).map(|times| times.into_inner()),
-        fall: table.whole("fall", 0..=u8::MAX).map(|times| times.into_inner()),
-    }
-}
-
-fn milliseconds(text: &str) -> Result<u32, String> {
-    let time = humantime::parse_duration(text).map_err(|e| format!("`{}`: {e}", text.escape_debug()))?;
-    if time.subsec_nanos() % 1_000_000 != 0 {
-        return Err(format!("{text} is no whole number of milliseconds"));
-    }
-    u32::try_from(time.as_millis()).map_err(|_| format!("{text} is too long"))
 }

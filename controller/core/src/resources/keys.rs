@@ -1,8 +1,9 @@
 //! The keys of a file of resources, table by table.
 
 use sinew_api::document::{Key, Shape};
+use sinew_api::resource::HEALTH;
 
-use super::check::{CAPACITIES, IN_A_ROW, MAX_GRANTS};
+use super::check::{CAPACITIES, MAX_GRANTS};
 use crate::registration::MAX_LABELS;
 
 /// The tables of a file.
@@ -45,9 +46,12 @@ pub(super) const SERVICE: &[Key] = &[
         .about(
             "The port at which its endpoints listen on 127.0.0.1 when they are declared without an address.",
         ),
-    Key::new("health", "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }")
-        .shape(Shape::Table(HEALTH))
-        .about("How nodes find out whether its declared endpoints answer."),
+    Key::new(
+        "health",
+        "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
+    )
+    .shape(Shape::TableOrFalse(HEALTH))
+    .about("How nodes find out whether its declared endpoints answer."),
 ];
 
 pub(super) const NODE: &[Key] = &[
@@ -79,10 +83,13 @@ pub(super) const ENDPOINT: &[Key] = &[
         .shape(Shape::Whole(*CAPACITIES.start() as u64, *CAPACITIES.end() as u64))
         .about("How much it can take beside other endpoints of its service; only the ratio counts.")
         .default("100"),
-    Key::new("health", "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }")
-        .shape(Shape::Table(HEALTH))
-        .about("How its node finds out whether it answers.")
-        .default("as its service says"),
+    Key::new(
+        "health",
+        "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
+    )
+    .shape(Shape::TableOrFalse(HEALTH))
+    .about("How its node finds out whether it answers.")
+    .default("as its service says"),
 ];
 
 pub(super) const LISTENER: &[Key] = &[
@@ -99,23 +106,4 @@ pub(super) const LISTENER: &[Key] = &[
         .shape(Shape::Service)
         .about("The service for which callers speak.")
         .default("the node's only grant"),
-];
-
-pub(super) const HEALTH: &[Key] = &[
-    Key::new("interval", "interval = \"1s\", or \"0s\" for no checks")
-        .shape(Shape::Time)
-        .about("Between two checks, 100 ms to 1 h; 0 s: it is never checked, and up.")
-        .default("\"1s\""),
-    Key::new("timeout", "timeout = \"1s\"")
-        .shape(Shape::Time)
-        .about("For how long an answer is waited for, 10 ms to 1 min.")
-        .default("\"1s\""),
-    Key::new("rise", "rise = 1")
-        .shape(Shape::Whole(*IN_A_ROW.start() as u64, *IN_A_ROW.end() as u64))
-        .about("How many checks in a row must succeed until it is up.")
-        .default("1"),
-    Key::new("fall", "fall = 2")
-        .shape(Shape::Whole(*IN_A_ROW.start() as u64, *IN_A_ROW.end() as u64))
-        .about("How many checks in a row must fail until it is down.")
-        .default("2"),
 ];

@@ -1,6 +1,6 @@
 //! What a good file declares, what is said about a bad one, and what a change concerns.
 
-use sinew_api::resource::{Resource, ResourceKey};
+use sinew_api::resource::{HEALTH, Resource, ResourceKey};
 
 use super::*;
 use crate::Declared;
@@ -122,7 +122,7 @@ fn the_example_reads_and_shows_every_key() {
 
     apply(&Resources::default(), EXAMPLE, Unnamed::Kept).expect("the example is right");
     apply(&Resources::default(), &uncommented, Unnamed::Kept).expect("and so are the keys in its comments");
-    for keys in [KEYS, keys::MESH, keys::SERVICE, keys::NODE, keys::ENDPOINT, keys::LISTENER, keys::HEALTH] {
+    for keys in [KEYS, keys::MESH, keys::SERVICE, keys::NODE, keys::ENDPOINT, keys::LISTENER, HEALTH] {
         for key in keys {
             assert!(uncommented.contains(key.name()), "{} is missing in the example", key.name());
             assert!(!key.purpose().is_empty(), "what is {} for?", key.name());
@@ -212,8 +212,8 @@ address = "0.0.0.0:5001"
         "18:11: `service`: `n2` is not granted `web.shop` (granted: cart, ordrs) (add \"web.shop\" to `grants` of [[node]] n2",
         "19:11: `address`: nothing can be reached at 0.0.0.0:80 (",
         "20:12: `capacity`: 0 is not from 1 to 1000000 (",
-        "21:10: `health.interval`: 1ms is not from 100ms to 1h (",
-        "21:10: `health.rise`: 0 is not from 1 to 100 (",
+        "21:23: `interval`: 1ms is not from 50ms to 1m (",
+        "21:37: `rise`: 0 is not from 1 to 10 (",
         "26:11: `address`: `listener/n1/0.0.0.0:5001` takes 127.0.0.1:5001 already (",
         "27:6: `as`: `n1` is not granted `cart` (granted: orders, web.shop) (",
         "29:1: `as` may be left out only when the node has one grant, and `n1` has orders, web.shop (",

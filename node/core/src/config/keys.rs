@@ -1,8 +1,8 @@
 //! The keys of `node.toml`, table by table: what each is for, what it takes, and whether a change needs a restart.
 
 use sinew_api::document::{Key, Shape};
+use sinew_api::resource::HEALTH;
 
-use super::health::HEALTH_KEYS;
 use super::raw::{ADVERTISE_MAX, CAPACITY_MAX, CONTROLLERS_MAX, LABELS_MAX, SHARDS_MAX};
 
 /// The tables of the file.
@@ -63,7 +63,6 @@ pub(super) const NODE: &[Key] = &[
         .default("\"10s\""),
     Key::new("dead_after", "dead_after = \"10s\"")
         .shape(Shape::Time)
-        .live()
         .about("How long a peer may stay silent before its streams are given up: 500 ms to 25 s.")
         .default("\"10s\""),
 ];
@@ -104,7 +103,7 @@ pub(super) const SERVE: &[Key] = &[
         "health",
         "health = { interval = \"1s\", timeout = \"1s\", rise = 1, fall = 2 }, or health = false",
     )
-    .shape(Shape::TableOrFalse(HEALTH_KEYS))
+    .shape(Shape::TableOrFalse(HEALTH))
     .live()
     .about("How the endpoint is checked; false: it is not, and up."),
 ];

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use sinew_api::document::{Table, Written, text};
 use sinew_api::hosting::HealthCheck;
+use sinew_api::resource::HealthSettings;
 use sinew_transport_core::{ServiceName, Zone};
 use toml::Spanned;
 
-use super::health::read_health;
 use super::keys::{LISTEN, NODE, SERVE};
 
 /// Shards of one node: what the largest machines have in cores for one socket each.
@@ -125,6 +125,6 @@ fn read_serve(table: &Table<'_>) -> RawServe {
         address: table.text("address", text::socket),
         labels: table.named_texts("labels", LABELS_MAX, text::label),
         capacity: table.whole("capacity", 1..=CAPACITY_MAX),
-        check: read_health(table),
+        check: HealthSettings::read(table).over(HealthCheck::default()),
     }
 }

@@ -48,6 +48,25 @@ fn the_example_parses_and_shows_every_key() {
 }
 
 #[test]
+fn every_key_is_live_or_known_to_need_a_restart() {
+    let one = Config::parse("node.toml", &with("")).expect("valid");
+    let other = Config::parse(
+        "node.toml",
+        "[node]\nstate = \"/t\"\nzone = \"z\"\ndata = \"[::1]:0\"\nadvertise = [\"10.0.0.5\"]\nshards = 3\nadmin = \"\"\n\
+         access_log = \"-\"\ntoken_file = \"/x\"\ncontrollers = [\"c:7401\"]\nexpiry_grace = \"1d\"\n\
+         connect_timeout = \"1s\"\ndead_after = \"2s\"\n",
+    )
+    .expect("valid");
+
+    let told = one.restart_keys(&other);
+
+    for key in keys::NODE {
+        assert_eq!(told.contains(&key.name()), !key.is_live(), "{}", key.name());
+    }
+    assert!(one.restart_keys(&one).is_empty());
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let config = Config::parse("node.toml", &with("")).expect("valid");
 

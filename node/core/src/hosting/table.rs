@@ -283,6 +283,23 @@ impl Table {
         refused
     }
 
+    /// Makes the configuration's endpoints those of `serves`; what is no more among them drains. Yields what can't be
+    /// taken in, each with the reason.
+    pub fn reconfigure(&mut self, now_us: u64, serves: &[ServeConfig]) -> Vec<(ServiceName, String)> {
+        let wanted = |hosted: &Hosted| {
+            serves.iter().any(|s| s.service == hosted.service && s.address == hosted.address)
+        };
+        let gone: Vec<_> = self.all().filter(|(_, h)| h.origin == Origin::Config && !wanted(h)).collect();
+        for slot in gone.into_iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
+            self.drain(slot);
+        }
+        let added = serves.iter().map(|serve| {
+            let added = self.add(now_us, Origin::Config, serve.clone().into());
+            added.err().map(|why| (serve.service.clone(), why.to_string()))
+        });
+        added.flatten().collect()
+    }
+
     /// Takes an endpoint out.
     pub fn remove(&mut self, slot: u16) -> Option<Hosted> {
         let removed = self.slots.remove(&slot)?;

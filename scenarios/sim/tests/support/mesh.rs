@@ -54,13 +54,13 @@ impl Mesh {
         &self.world
     }
 
-    /// Starts a node that hosts `echo`, with a token, and waits until it has its snapshot.
+    /// Starts a node that hosts `echo`, whether that is there yet or not, with a token, and waits until it has its snapshot.
     pub(crate) async fn join(&self, name: &'static str, mechanisms: Mechanisms, listens: bool) -> Node {
         let host = self.world.host(ip(name));
         host.put_file(TOKEN, self.token(name).await.as_bytes());
         let mut text = format!(
             "[node]\nstate = \"{NODE_STATE}\"\ndata = \"{ip}:7410\"\naccess_log = \"{ACCESS_LOG}\"\ntoken_file = \"{TOKEN}\"\n\
-             [[serve]]\nservice = \"echo\"\naddress = \"{SERVICE}\"\n",
+             [[serve]]\nservice = \"echo\"\naddress = \"{SERVICE}\"\nhealth = false\n",
             ip = host.ip()
         );
         if listens {

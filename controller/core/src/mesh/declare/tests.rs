@@ -1,3 +1,5 @@
+//! Whom a declaration concerns, and what happens while it is on its way to the disk.
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use sinew_api::apply::LagReason;

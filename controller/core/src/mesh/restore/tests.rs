@@ -1,3 +1,5 @@
+//! What a restarted controller knows of its nodes, and what it forgets.
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,3 +1,5 @@
+//! One node, push by push.
+
 use sinew_api::snapshot::{DefaultPolicy, Peer};
 
 use super::*;

@@ -4,7 +4,6 @@
 //! that was superseded stays so for as long as it is remembered.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 
 /// Superseded runs that are remembered for a node: copies of one state directory, one takes over from the
 /// next. With more of them, two could take turns again, as slowly as their back-off lets them.
@@ -12,33 +11,34 @@ const SUPERSEDED_MAX: usize = 16;
 
 /// The runs of one node's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Runs {
+pub struct Runs {
     current: u64,
     superseded: VecDeque<u64>,
-    /// From where a superseded run came back while the current one was here.
-    pub(super) copy_at: Option<IpAddr>,
 }
 
 impl Runs {
     /// The first that is known.
-    pub(super) fn new(boot: u64) -> Self {
-        Self { current: boot, superseded: VecDeque::new(), copy_at: None }
+    #[must_use]
+    pub fn new(boot: u64) -> Self {
+        Self { current: boot, superseded: VecDeque::new() }
     }
 
-    /// The run that the newest session was of.
-    pub(super) fn current(&self) -> u64 {
+    /// The newest run.
+    #[must_use]
+    pub fn current(&self) -> u64 {
         self.current
     }
 
     /// Whether another run took over from this one.
-    pub(super) fn was_superseded(&self, boot: u64) -> bool {
+    #[must_use]
+    pub fn was_superseded(&self, boot: u64) -> bool {
         self.superseded.contains(&boot)
     }
 
-    /// The same after `boot` registered.
-    pub(super) fn then(mut self, boot: u64) -> Self {
+    /// The same after `boot` was met.
+    #[must_use]
+    pub fn then(mut self, boot: u64) -> Self {
         if boot != self.current {
-            self.copy_at = None;
             self.superseded.retain(|old| *old != boot);
             self.superseded.push_back(std::mem::replace(&mut self.current, boot));
             if self.superseded.len() > SUPERSEDED_MAX {
