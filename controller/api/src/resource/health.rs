@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
+use utoipa::ToSchema;
 
 use crate::document::{Key, Shape, Table};
 use crate::hosting::{HealthCheck, Probe};
@@ -45,22 +46,22 @@ pub const HEALTH: &[Key] = &[
 ];
 
 /// Parts of a [`HealthCheck`] that were declared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HealthSettings {
-    /// [`HealthCheck::interval_ms`].
+    /// Between two checks of an endpoint that is up, in milliseconds; 0: it is never checked, and up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u32>,
-    /// [`HealthCheck::timeout_ms`].
+    /// For how long an answer is waited for, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u32>,
-    /// [`HealthCheck::rise`].
+    /// How many checks in a row must succeed until it is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rise: Option<u8>,
-    /// [`HealthCheck::fall`].
+    /// How many checks in a row must fail until it is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fall: Option<u8>,
-    /// [`HealthCheck::probe`].
+    /// What is taken for an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
 }
