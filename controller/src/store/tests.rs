@@ -10,6 +10,7 @@ fn stores(directory: &Path) -> [Arc<dyn Store>; 2] {
     [Arc::new(MemoryStore::default()), Arc::new(open(&directory.join("store.redb")).expect("a new file"))]
 }
 
+#[allow(clippy::disallowed_methods, reason = "the test is the program here")]
 fn open(path: &Path) -> Result<DiskStore, StoreError> {
     DiskStore::open(path, |serve| std::thread::Builder::new().spawn(serve).map(drop))
 }

@@ -86,6 +86,7 @@ impl Runtime for TestRuntime {
 }
 
 /// The store of a state directory, as soon as the controller before has let go of it.
+#[allow(clippy::disallowed_methods, reason = "the test is the program here")]
 async fn open_store(state: &Path) -> Arc<DiskStore> {
     let open = || {
         DiskStore::open(&state.join(DiskStore::FILE), |serve| {
