@@ -169,6 +169,8 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use sinew_api::document::Shape;
+
     use super::*;
 
     #[test]
@@ -184,6 +186,25 @@ mod tests {
             let renew = format!("cargo run -- config schema {name} > {file}");
 
             assert!(published == current, "{file} is not up to date; renew it:\n{renew}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented_with_whether_it_needs_a_restart() {
+        let tables =
+            [("node", sinew_node_core::Config::keys()), ("controller", sinew_controller::Config::keys())];
+        for (name, keys) in tables {
+            let file = format!("{}/docs/reference/{name}.md", env!("CARGO_MANIFEST_DIR"));
+            let page = std::fs::read_to_string(&file).expect("the page is there");
+            let Some(Shape::Table(keys)) = keys.iter().find(|key| key.name() == name).map(|key| key.takes())
+            else {
+                panic!("{name} is a table");
+            };
+            for key in keys {
+                let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", key.name())));
+                let live = row.and_then(|row| row.split(" | ").nth(2));
+                assert_eq!(live, Some(if key.is_live() { "yes" } else { "no" }), "{} in {file}", key.name());
+            }
         }
     }
 

@@ -90,6 +90,7 @@ fn topology() -> Result<Topology, InvalidName> {
     let endpoint = |node: &NodeName, slot, latency| Endpoint {
         id: EndpointId { node: node.clone(), slot },
         latency: Duration::from_millis(latency),
+        configured: true,
     };
     let orders = nodes.iter().zip([3, 2, 1]).map(|(node, latency)| endpoint(node, 0, latency)).collect();
     let greeter = nodes[1..].iter().map(|node| endpoint(node, 1, 0)).collect();
@@ -103,7 +104,7 @@ fn topology() -> Result<Topology, InvalidName> {
             Service { name: ServiceName::new("greeter")?, behaviour: Behaviour::Line, endpoints: greeter },
         ],
         listeners: vec![listener("orders")?, listener("greeter")?],
-        nodes: nodes.into_iter().map(|name| Node { name, zone: None }).collect(),
+        nodes: nodes.into_iter().map(|name| Node { name, zone: None, started: true }).collect(),
     })
 }
 

@@ -110,19 +110,21 @@ pub(crate) fn get(args: GetArgs) -> anyhow::Result<ExitCode> {
 
 /// The resources of those kinds and keys.
 fn chosen(all: Resources, what: &[String]) -> anyhow::Result<Resources> {
-    let mut wanted: Vec<Box<dyn Fn(&ResourceKey) -> bool>> = Vec::new();
+    let mut kinds = Vec::new();
+    let mut keys = Vec::new();
     for word in what {
         if let Some(kind) = ResourceKey::KINDS.iter().find(|kind| word.trim_end_matches('s') == **kind) {
-            wanted.push(Box::new(|key| key.kind() == *kind));
+            kinds.push(*kind);
             continue;
         }
         let key: ResourceKey = word.parse()?;
         if !all.contains(&key) {
             bail!("there is no {key}; `sinew get` shows what there is");
         }
-        wanted.push(Box::new(move |other| *other == key));
+        keys.push(key);
     }
-    Ok(all.into_iter().filter(|r: &Resource| wanted.iter().any(|wants| wants(&r.key()))).collect())
+    let wanted = |key: ResourceKey| kinds.contains(&key.kind()) || keys.contains(&key);
+    Ok(all.into_iter().filter(|resource: &Resource| wanted(resource.key())).collect())
 }
 
 /// Runs `sinew delete`.

@@ -1,8 +1,8 @@
 //! The story of a run: start a mesh, begin the load, let things happen on time, wait for every request to
 //! end, stop the mesh, read what it logged.
 //!
-//! One task does all of it and owns the processes; only requests, and the wait for a node that returns,
-//! run beside it. Dropping the story, for whatever reason, ends the processes and removes their files.
+//! One task does all of it and owns the processes; only requests, and the wait for what takes its time (a node that
+//! starts, an apply), run beside it. Dropping the story, for whatever reason, ends the processes and removes their files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,12 +19,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::access::{self, AccessLogError};
 use crate::load::{self, Counters};
-use crate::mesh::wait::{self, NotReady};
-use crate::mesh::{Mesh, MeshError, MeshOptions};
+use crate::mesh::wait;
+use crate::mesh::{Mesh, MeshError, MeshOptions, NodePorts};
 use crate::progress::Progress;
 use crate::record::{Happened, Recording, Sample};
 use crate::report::Report;
-use crate::scenario::{Action, Event, Scenario};
+use crate::scenario::{Action, Event, Load, Scenario};
 
 /// How often it is looked whether every process still runs, and shown how it goes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -41,14 +41,16 @@ pub enum BenchError {
     /// What the mesh logged can't be used.
     #[error(transparent)]
     AccessLog(#[from] AccessLogError),
-    /// A node that returned did not become ready.
-    #[error("node {node} was started again: {why}; the end of its log:\n{tail}")]
-    NotBack {
-        /// Which.
-        node: NodeName,
-        /// What it lacked.
-        why: NotReady,
-        /// The end of its log.
+    /// Something that was begun in an event did not come to its end.
+    #[error("event `{event}` ({action}): {why}; the end of the log:\n{tail}")]
+    NotDone {
+        /// The event.
+        event: String,
+        /// What was begun, in words.
+        action: String,
+        /// What was lacking.
+        why: String,
+        /// The end of the log of whom it was done to.
         tail: String,
     },
     /// There is no place for the mesh's files.
@@ -140,8 +142,24 @@ struct Run<'a> {
     loads: JoinSet<Vec<Sample>>,
     samples: Vec<Sample>,
     events: Vec<Happened>,
-    /// Nodes that were started again: which event it was, and when it was ready.
-    returning: JoinSet<(usize, Result<Instant, NotReady>)>,
+    /// What events began and what takes its time: which event it was, and what came of it.
+    under_way: JoinSet<(usize, Result<Ready, String>)>,
+    /// Loads that begin when the node is ready at which they enter.
+    waiting: Vec<Planned>,
+}
+
+/// What was begun in an event is done.
+struct Ready {
+    at: Instant,
+    /// Of a node that was started.
+    ports: Option<NodePorts>,
+}
+
+/// A load with its position and the number of its first request.
+struct Planned {
+    position: usize,
+    load: Load,
+    first_id: u64,
 }
 
 impl<'a> Run<'a> {
@@ -150,35 +168,49 @@ impl<'a> Run<'a> {
         let (epoch, wall) = (Instant::now() + LEAD, SystemTime::now() + LEAD);
         let began_us = wall.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
         let counters = Arc::<Counters>::default();
-        let (mut loads, mut requests) = (JoinSet::new(), 0);
+        let (mut waiting, mut requests) = (Vec::new(), 0);
         for (position, load) in scenario.loads.iter().enumerate() {
-            let Some(target) = mesh.listener(&load.listener) else { continue };
-            let first_id = requests;
+            waiting.push(Planned { position, load: load.clone(), first_id: requests });
             requests += load.requests();
-            let (load, counters) = ((position, load.clone()), counters.clone());
-            loads.spawn(load::run(load, target, scenario.seed, first_id, epoch, counters));
         }
-        Self {
+        let mut run = Self {
             scenario,
             mesh,
             epoch,
             began_us: u64::try_from(began_us).unwrap_or(u64::MAX),
             requests,
             counters,
-            loads,
+            loads: JoinSet::new(),
             samples: Vec::new(),
             events: Vec::new(),
-            returning: JoinSet::new(),
+            under_way: JoinSet::new(),
+            waiting,
+        };
+        run.begin_loads(Duration::ZERO);
+        run
+    }
+
+    /// Begins every load that waits and has a listener now; its times count from `since`.
+    fn begin_loads(&mut self, since: Duration) {
+        for mut planned in std::mem::take(&mut self.waiting) {
+            let Some(target) = self.mesh.listener(&planned.load.listener) else {
+                self.waiting.push(planned);
+                continue;
+            };
+            planned.load.start += since;
+            let (load, counters) = ((planned.position, planned.load), self.counters.clone());
+            let (seed, first_id) = (self.scenario.seed, planned.first_id);
+            self.loads.spawn(load::run(load, target, seed, first_id, self.epoch, counters));
         }
     }
 
-    /// Until every request has ended, and every node that returned is ready.
+    /// Until every request has ended, and everything that was begun is done.
     async fn play(&mut self, progress: &mut Progress) -> Result<(), BenchError> {
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let scenario = self.scenario;
         let mut coming = scenario.events.iter().peekable();
-        while !self.loads.is_empty() || !self.returning.is_empty() {
+        while !(self.loads.is_empty() && self.under_way.is_empty() && self.waiting.is_empty()) {
             let next = coming.peek().map(|event| self.epoch + event.at);
             tokio::select! {
                 biased;
@@ -187,7 +219,7 @@ impl<'a> Run<'a> {
                         self.happen(event, progress).await?;
                     }
                 }
-                Some(Ok((event, ready))) = self.returning.join_next() => self.note_ready(event, ready)?,
+                Some(Ok((event, ready))) = self.under_way.join_next() => self.note_ready(event, ready)?,
                 Some(Ok(samples)) = self.loads.join_next() => self.samples.extend(samples),
                 _ = look.tick() => {
                     self.mesh.check_running()?;
@@ -213,12 +245,23 @@ impl<'a> Run<'a> {
                 self.mesh.set_latency(endpoint, declared + *by).await?;
             }
             Action::Kill { node } => self.mesh.kill_node(node).await?,
-            Action::Return { node } => {
+            Action::Return { node } | Action::Start { node } => {
                 let state = self.mesh.start_node(node)?;
-                self.returning.spawn(async move {
-                    let ready = wait::node(&state).await;
-                    (index, ready.map(|_| Instant::now()))
+                self.follow(index, async move {
+                    wait::node(&state).await.map(Some).map_err(|why| why.to_string())
                 });
+            }
+            Action::KillController => self.mesh.kill_controller().await?,
+            Action::ReturnController => {
+                let answers = self.mesh.start_controller()?;
+                self.follow(
+                    index,
+                    async move { answers.await.map(|()| None).map_err(|why| why.to_string()) },
+                );
+            }
+            Action::Apply { service, endpoint } => {
+                let applied = self.mesh.apply(service, endpoint);
+                self.follow(index, async move { applied.await.map(|()| None) });
             }
             Action::Pause { node } => self.mesh.signal_node(node, Signal::SIGSTOP)?,
             Action::Continue { node } => self.mesh.signal_node(node, Signal::SIGCONT)?,
@@ -228,18 +271,38 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn note_ready(&mut self, index: usize, ready: Result<Instant, NotReady>) -> Result<(), BenchError> {
+    /// Lets what was begun in an event take its time.
+    fn follow(
+        &mut self,
+        event: usize,
+        begun: impl Future<Output = Result<Option<NodePorts>, String>> + Send + 'static,
+    ) {
+        self.under_way.spawn(async move {
+            let done = begun.await;
+            (event, done.map(|ports| Ready { at: Instant::now(), ports }))
+        });
+    }
+
+    fn note_ready(&mut self, index: usize, done: Result<Ready, String>) -> Result<(), BenchError> {
         let Some(event) = self.events.get_mut(index) else { return Ok(()) };
-        match (ready, &event.action) {
-            (Ok(moment), _) => {
-                event.ready = Some(moment.saturating_duration_since(self.epoch));
-                Ok(())
+        let ready = match done {
+            Ok(ready) => ready,
+            Err(why) => {
+                let tail = match &event.action {
+                    Action::Return { node } | Action::Start { node } => self.mesh.node_log_tail(node),
+                    _ => self.mesh.controller_log_tail(),
+                };
+                let (event, action) = (event.name.clone(), event.action.to_string());
+                return Err(BenchError::NotDone { event, action, why, tail });
             }
-            (Err(why), Action::Return { node }) => {
-                Err(BenchError::NotBack { node: node.clone(), why, tail: self.mesh.node_log_tail(node) })
-            }
-            (Err(_), _) => Ok(()),
+        };
+        let at = ready.at.saturating_duration_since(self.epoch);
+        event.ready = Some(at);
+        if let (Action::Start { node }, Some(ports)) = (&event.action, &ready.ports) {
+            self.mesh.note_ready(node, ports, &self.scenario.topology)?;
+            self.begin_loads(at);
         }
+        Ok(())
     }
 
     /// Stops the mesh, so that its logs are complete, and puts everything together.

@@ -13,11 +13,12 @@
 //! [[node]]
 //! name = "n1"
 //! zone = "a"                     # optional
+//! started = true                 # optional; false: an event starts it
 //!
 //! [[service]]
 //! name = "orders"
 //! behaviour = "echo-id"          # optional; or "http", "line"
-//! endpoint = [{ node = "n1", latency = "10ms" }]
+//! endpoint = [{ node = "n1", latency = "10ms", configured = true }] # both optional; false: an event declares it
 //!
 //! [[listener]]
 //! name = "shop"
@@ -40,12 +41,15 @@
 //! at = "10s"
 //! slow = { service = "orders", node = "n1", by = "100ms" }
 //! # or: kill = { node = "n1" }, return, pause, continue
+//! #     kill = { controller = true }, return
+//! #     start = { node = "n1" }
+//! #     apply = { service = "orders", node = "n1" }
 //!
 //! [expect.slow_share]            # the check is the name, unless `check = "…"` says otherwise
 //! event = "slower"
 //! at_least = 0.9
 //! within = "5s"
-//! # others: failed, wrong_bytes, dead_picks, share_back, p99
+//! # others: failed, wrong_bytes, dead_picks, share_back, share_gained, first_picks, undisturbed, p99
 //! ```
 
 mod check;

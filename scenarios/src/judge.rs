@@ -5,9 +5,11 @@
 //! look like one that went well.
 //!
 //! - [`failed`]: failed requests and what excuses one; wrong bytes.
-//! - [`shares`]: who gets new connections: slow endpoints, dead nodes, nodes that returned.
+//! - [`shares`]: who gets new connections: slow endpoints, dead nodes, nodes that returned, endpoints that are new.
+//! - [`away`]: what is noticed of a controller that is away.
 //! - [`latency`]: percentiles, and the one that is expected.
 
+mod away;
 pub mod failed;
 pub mod latency;
 pub mod shares;
@@ -79,6 +81,13 @@ fn verdict(expectation: &Expectation, run: &Recording) -> Verdict {
         Check::SlowShare { event, at_least, within } => shares::slow_share(run, event, *at_least, *within),
         Check::DeadPicks { event, at_most, within } => shares::dead_picks(run, event, *at_most, *within),
         Check::ShareBack { event, at_least, within } => shares::share_back(run, event, *at_least, *within),
+        Check::ShareGained { event, at_least, within } => {
+            shares::share_gained(run, event, *at_least, *within)
+        }
+        Check::FirstPicks { event, load, first, at_most } => {
+            shares::first_picks(run, event, (*load, *first), *at_most)
+        }
+        Check::Undisturbed { event, times_fastest } => away::undisturbed(run, event, *times_fastest),
         Check::P99 { at_most, outside } => latency::p99(run, *at_most, *outside),
     };
     let Finding { met, expected, measured, notes } = finding;

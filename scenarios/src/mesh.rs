@@ -8,7 +8,9 @@
 //! Its directory holds `controller/`, one directory a node, and `services/`; each with a log.
 
 mod config;
+mod controller;
 mod node;
+mod operator;
 mod service;
 pub mod wait;
 
@@ -22,16 +24,17 @@ use nix::sys::signal::Signal;
 use sinew_api::hosting::Health;
 use sinew_api::status::Status;
 use sinew_node_core::Mechanism;
-use sinew_transport_core::ids::{EndpointId, NodeName};
+use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
 use tokio::task::JoinSet;
 
+use self::config::ControllerPorts;
 pub use self::config::NodePorts;
-use self::config::{ControllerFile, ControllerPorts};
+use self::controller::RunningController;
 use self::node::RunningNode;
 use self::service::RunningService;
 use self::wait::NotReady;
 use crate::process::{Launch, Process, ProcessError};
-use crate::scenario::Topology;
+use crate::scenario::{Endpoint, Topology};
 
 /// Why a mesh did not start, or did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +95,7 @@ pub struct MeshOptions {
 #[derive(Debug)]
 pub struct Mesh {
     nodes: BTreeMap<NodeName, RunningNode>,
-    controller: Process,
+    controller: RunningController,
     services: BTreeMap<EndpointId, RunningService>,
     listeners: BTreeMap<String, SocketAddr>,
     options: MeshOptions,
@@ -119,13 +122,13 @@ impl Mesh {
             let running = RunningService::start(service, endpoint, &options).await?;
             services.insert(endpoint.id.clone(), running);
         }
-        let (controller, api) = start_controller(&options).await?;
+        let (controller, api) = RunningController::start(&options).await?;
         let mut mesh =
             Self { nodes: BTreeMap::new(), controller, services, listeners: BTreeMap::new(), options };
         mesh.start_nodes(topology).await?;
         let state = mesh.controller_state();
         let settled = wait::status(api, &state, |status| settled(status, topology)).await;
-        settled.map_err(|why| late(&mesh.controller, why))?;
+        settled.map_err(|why| mesh.controller.late(why))?;
         Ok(mesh)
     }
 
@@ -189,6 +192,60 @@ impl Mesh {
         }
     }
 
+    /// Notes the ports of a node that was started for the first time, once it is ready.
+    ///
+    /// # Errors
+    /// Its configuration can't be written.
+    pub fn note_ready(
+        &mut self,
+        node: &NodeName,
+        ports: &NodePorts,
+        topology: &Topology,
+    ) -> Result<(), MeshError> {
+        if let Some(running) = self.nodes.get(node) {
+            running.bind(ports)?;
+        }
+        self.note_listeners(node, ports, topology);
+        Ok(())
+    }
+
+    /// Ends the controller with SIGKILL; it is gone when this returns.
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub async fn kill_controller(&mut self) -> Result<(), MeshError> {
+        match self.controller.process.take() {
+            Some(mut process) => Ok(process.kill().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the controller again, with the state and the ports it had. Resolves, later, when it answers.
+    ///
+    /// # Errors
+    /// The program does not start.
+    pub fn start_controller(
+        &mut self,
+    ) -> Result<impl Future<Output = Result<(), NotReady>> + Send + use<>, MeshError> {
+        self.controller.start_again()?;
+        let state = self.controller_state();
+        Ok(async move {
+            let ports = wait::ports::<ControllerPorts>(&state).await?;
+            wait::status(ports.api, &state, |_| Ok(())).await.map(drop)
+        })
+    }
+
+    /// Declares an endpoint that its node's configuration lacks, as an operator would. Resolves, later, when
+    /// every node that it concerns has acknowledged it.
+    pub fn apply(
+        &self,
+        service: &ServiceName,
+        endpoint: &EndpointId,
+    ) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let address = self.services.get(endpoint).map(RunningService::address);
+        operator::apply(&self.options, service, &endpoint.node, address)
+    }
+
     /// Sends a signal to a node.
     ///
     /// # Errors
@@ -198,6 +255,12 @@ impl Mesh {
             Some(process) => Ok(process.signal(signal)?),
             None => Ok(()),
         }
+    }
+
+    /// The end of the controller's log, for errors about it.
+    #[must_use]
+    pub fn controller_log_tail(&self) -> String {
+        self.controller.log_tail()
     }
 
     /// The end of a node's log, for errors about it.
@@ -211,7 +274,9 @@ impl Mesh {
     /// # Errors
     /// The first that has ended by itself, with the end of its log.
     pub fn check_running(&mut self) -> Result<(), MeshError> {
-        self.controller.check_running()?;
+        if let Some(controller) = &mut self.controller.process {
+            controller.check_running()?;
+        }
         for service in self.services.values_mut() {
             service.check_running()?;
         }
@@ -246,45 +311,42 @@ impl Mesh {
         let mut killed: Vec<_> =
             stopped.into_iter().filter(|(_, obeyed)| !obeyed).map(|(name, _)| name).collect();
         killed.sort();
-        self.controller.stop().await;
+        if let Some(controller) = self.controller.process {
+            controller.stop().await;
+        }
         drop(self.services);
         killed
     }
 
-    /// Starts all nodes at once, then waits for each.
+    fn note_listeners(&mut self, node: &NodeName, ports: &NodePorts, topology: &Topology) {
+        let names = topology.listeners.iter().filter(|l| l.node == *node).map(|l| l.name.clone());
+        self.listeners.extend(names.zip(ports.listen.iter().map(|l| l.address)));
+    }
+
+    /// Starts all nodes at once that are to run from the beginning, then waits for each.
     async fn start_nodes(&mut self, topology: &Topology) -> Result<(), MeshError> {
         let addresses = self.services.iter().map(|(id, s)| (id.clone(), s.address())).collect();
         for node in &topology.nodes {
             let mut running = RunningNode::prepare(node, topology, &addresses, &self.options).await?;
-            running.start()?;
+            if node.started {
+                running.start()?;
+            }
             self.nodes.insert(node.name.clone(), running);
         }
+        let mut settled = Vec::new();
         for (name, running) in &mut self.nodes {
-            let ports = running.settle().await?;
-            let names = topology.listeners.iter().filter(|l| l.node == *name).map(|l| l.name.clone());
-            self.listeners.extend(names.zip(ports.listen.iter().map(|l| l.address)));
+            settled.push((name.clone(), running.settle().await?));
+        }
+        for (name, ports) in &settled {
+            self.note_listeners(name, ports, topology);
         }
         Ok(())
     }
 }
 
-async fn start_controller(options: &MeshOptions) -> Result<(Process, SocketAddr), MeshError> {
-    let dir = options.dir.join("controller");
-    let (state, config) = (options.controller_state(), dir.join("controller.toml"));
-    make_dir(&dir)?;
-    write_toml(&config, &ControllerFile::new(&state))?;
-    let args = vec!["controller".into(), "--config".into(), config.into()];
-    let mut process = Process::start(&launch(options, "controller", args, dir.join("controller.log")))?;
-    let ports = tokio::select! {
-        ports = wait::ports::<ControllerPorts>(&state) => ports.map_err(|why| late(&process, why))?,
-        ended = process.unexpected_end() => return Err(ended.into()),
-    };
-    Ok((process, ports.api))
-}
-
 /// What is still missing for the controller to see the whole of `topology` in use.
 fn settled(status: &Status, topology: &Topology) -> Result<(), String> {
-    for node in &topology.nodes {
+    for node in topology.nodes.iter().filter(|n| n.started) {
         let Some(seen) = status.nodes.iter().find(|n| n.name == node.name && n.connected) else {
             return Err(format!("node {} has no session", node.name));
         };
@@ -292,7 +354,8 @@ fn settled(status: &Status, topology: &Topology) -> Result<(), String> {
             return Err(format!("node {} uses {}, not {}", node.name, seen.acknowledged, status.revision));
         }
     }
-    for (service, endpoint) in topology.endpoints() {
+    let starts = |e: &Endpoint| e.configured && topology.node(&e.id.node).is_some_and(|n| n.started);
+    for (service, endpoint) in topology.endpoints().filter(|(_, e)| starts(e)) {
         let seen = status.services.iter().find(|s| s.name == service.name);
         if !seen
             .is_some_and(|s| s.endpoints.iter().any(|e| e.node == endpoint.id.node && e.health == Health::Up))

@@ -99,7 +99,7 @@ pub struct Happened {
     pub at: Duration,
     /// When it was done: the new latency holds, the process is gone or started.
     pub done: Duration,
-    /// When a node that returned was ready again.
+    /// When a node or controller that was started was ready; when an apply was acknowledged everywhere.
     pub ready: Option<Duration>,
 }
 

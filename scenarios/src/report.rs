@@ -105,7 +105,7 @@ pub struct EventReport {
     pub at_ms: f64,
     /// When it was done.
     pub done_ms: f64,
-    /// When a returned node was ready.
+    /// When a node or controller that was started was ready; when an apply was acknowledged everywhere.
     pub ready_ms: Option<f64>,
 }
 

@@ -48,6 +48,8 @@ pub struct Node {
     pub name: NodeName,
     /// Where it is.
     pub zone: Option<Zone>,
+    /// Whether it runs from the beginning; otherwise a [`Action::Start`] starts it.
+    pub started: bool,
 }
 
 /// One service.
@@ -105,6 +107,8 @@ pub struct Endpoint {
     pub id: EndpointId,
     /// How long it takes before it answers.
     pub latency: Duration,
+    /// Whether its node's own configuration has it; otherwise an [`Action::Apply`] declares it.
+    pub configured: bool,
 }
 
 /// Where applications enter the mesh.
@@ -129,7 +133,8 @@ pub struct Load {
     pub listener: String,
     /// Requests a second.
     pub rate: f64,
-    /// When it begins.
+    /// When it begins. Where it enters at a node that is started in an event, this counts from the moment that
+    /// node is ready.
     pub start: Duration,
     /// For how long requests are due.
     pub duration: Duration,
@@ -142,12 +147,6 @@ pub struct Load {
 }
 
 impl Load {
-    /// When its last request is due.
-    #[must_use]
-    pub fn end(&self) -> Duration {
-        self.start.saturating_add(self.duration)
-    }
-
     /// How many requests it makes.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -201,6 +200,22 @@ pub enum Action {
         /// Whose.
         node: NodeName,
     },
+    /// An agent that has not run yet is started: it joins.
+    Start {
+        /// Whose.
+        node: NodeName,
+    },
+    /// The controller gets SIGKILL.
+    KillController,
+    /// The killed controller is started again with its state directory and ports.
+    ReturnController,
+    /// An operator declares an endpoint that its node's configuration lacks: `sinew apply --wait`.
+    Apply {
+        /// Its service.
+        service: ServiceName,
+        /// Which.
+        endpoint: EndpointId,
+    },
     /// The agent gets SIGSTOP.
     Pause {
         /// Whose.
@@ -221,6 +236,12 @@ impl fmt::Display for Action {
             }
             Self::Kill { node } => write!(f, "node {node} is killed (SIGKILL)"),
             Self::Return { node } => write!(f, "node {node} is started again"),
+            Self::Start { node } => write!(f, "node {node} is started for the first time"),
+            Self::KillController => f.write_str("the controller is killed (SIGKILL)"),
+            Self::ReturnController => f.write_str("the controller is started again"),
+            Self::Apply { service, endpoint } => {
+                write!(f, "endpoint {endpoint} of {service} is declared (sinew apply)")
+            }
             Self::Pause { node } => write!(f, "node {node} is stopped (SIGSTOP)"),
             Self::Continue { node } => write!(f, "node {node} continues (SIGCONT)"),
         }
@@ -278,6 +299,33 @@ pub enum Check {
         /// From how long after the event on.
         within: Duration,
     },
+    /// An endpoint that was declared gets a share.
+    ShareGained {
+        /// The `apply` event.
+        event: String,
+        /// The least part of an even share, 0 to 1.
+        at_least: f64,
+        /// From how long after the event on.
+        within: Duration,
+    },
+    /// A load that begins while an endpoint is slow avoids it from its first connection.
+    FirstPicks {
+        /// The `slow` event.
+        event: String,
+        /// The load's position.
+        load: usize,
+        /// How many of its first connections are counted.
+        first: usize,
+        /// The most of them that may go to the slow endpoint, as a share, 0 to 1.
+        at_most: f64,
+    },
+    /// While the controller is away, nothing fails and nothing becomes slow.
+    Undisturbed {
+        /// The `kill` event.
+        event: String,
+        /// The most, as in [`Check::P99`].
+        times_fastest: f64,
+    },
     /// Latency away from events stays near that of the fastest endpoint.
     P99 {
         /// The most, as a multiple of the fastest endpoint's own p99: `times_fastest` in files.
@@ -288,12 +336,6 @@ pub enum Check {
 }
 
 impl Scenario {
-    /// When the last request is due.
-    #[must_use]
-    pub fn end(&self) -> Duration {
-        self.loads.iter().map(Load::end).max().unwrap_or_default()
-    }
-
     /// The event of that name.
     #[must_use]
     pub fn event(&self, name: &str) -> Option<&Event> {
@@ -306,6 +348,18 @@ impl Topology {
     #[must_use]
     pub fn listener(&self, name: &str) -> Option<&Listener> {
         self.listeners.iter().find(|l| l.name == name)
+    }
+
+    /// The node of that name.
+    #[must_use]
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.name == *name)
+    }
+
+    /// Whether the node of a load's listener runs from the beginning.
+    #[must_use]
+    pub fn enters_at_once(&self, load: &Load) -> bool {
+        self.listener(&load.listener).and_then(|l| self.node(&l.node)).is_none_or(|n| n.started)
     }
 
     /// Every endpoint with its service, in the order of the file.

@@ -162,7 +162,7 @@ async fn name_of(listener: SocketAddr) -> Result<String, String> {
     let mut line = String::new();
     match BufReader::new(stream).read_line(&mut line).await {
         Ok(0) => Err("it ended without a word".to_owned()),
-        Ok(_) => Ok(line.trim().to_owned()),
+        Ok(_) => Ok(line.trim().trim_start_matches("220 ").to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

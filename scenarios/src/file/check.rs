@@ -1,6 +1,7 @@
 //! Gives meaning to what was written: names are resolved, numbers kept in their limits, expectations tied
 //! to the events they speak of.
 
+mod states;
 mod timeline;
 mod topology;
 
@@ -36,7 +37,7 @@ pub(super) fn check(raw: &RawScenario, file: &Table<'_>) -> Option<Scenario> {
     let topology = topology::check(raw, file);
     let loads = loads(raw, topology.as_ref(), file);
     let events = timeline::events(raw, topology.as_ref(), &loads, file);
-    let expectations = timeline::expectations(raw, &events, timeline::end(raw, &loads), file);
+    let expectations = timeline::expectations(raw, topology.as_ref(), &loads, &events, file);
     Some(Scenario {
         name: raw.name.as_ref()?.get_ref().clone(),
         seed: raw.seed.as_ref().map_or(1, |s| *s.get_ref()),

@@ -14,14 +14,21 @@ pub(super) const FILE: &[Key] = &[
 ];
 pub(super) const SCENARIO: &[Key] =
     &[Key::new("name", "name = \"quickstart\""), Key::new("seed", "seed = 1")];
-pub(super) const NODE: &[Key] = &[Key::new("name", "name = \"n1\""), Key::new("zone", "zone = \"a\"")];
+pub(super) const NODE: &[Key] = &[
+    Key::new("name", "name = \"n1\""),
+    Key::new("zone", "zone = \"a\""),
+    Key::new("started", "started = false, when an event starts it"),
+];
 pub(super) const SERVICE: &[Key] = &[
     Key::new("name", "name = \"orders\""),
     Key::new("behaviour", "behaviour = \"echo-id\", \"http\" or \"line\""),
     Key::new("endpoint", "endpoint = [{ node = \"n1\", latency = \"10ms\" }]"),
 ];
-pub(super) const ENDPOINT: &[Key] =
-    &[Key::new("node", "node = \"n1\""), Key::new("latency", "latency = \"10ms\"")];
+pub(super) const ENDPOINT: &[Key] = &[
+    Key::new("node", "node = \"n1\""),
+    Key::new("latency", "latency = \"10ms\""),
+    Key::new("configured", "configured = false, when an event declares it"),
+];
 pub(super) const LISTENER: &[Key] = &[
     Key::new("name", "name = \"shop\""),
     Key::new("node", "node = \"n1\""),
@@ -44,6 +51,8 @@ pub(super) const EVENT: &[Key] = &[
     Key::new("slow", "slow = { service = \"orders\", node = \"n1\", by = \"100ms\" }"),
     Key::new("kill", "kill = { node = \"n1\" }"),
     Key::new("return", "return = { node = \"n1\" }"),
+    Key::new("start", "start = { node = \"n1\" }"),
+    Key::new("apply", "apply = { service = \"orders\", node = \"n1\" }"),
     Key::new("pause", "pause = { node = \"n1\" }"),
     Key::new("continue", "continue = { node = \"n1\" }"),
 ];
@@ -52,7 +61,11 @@ pub(super) const SLOW: &[Key] = &[
     Key::new("node", "node = \"n1\""),
     Key::new("by", "by = \"100ms\""),
 ];
-pub(super) const ACTION: &[Key] = &[Key::new("node", "node = \"n1\"")];
+pub(super) const NODE_ACTION: &[Key] = &[Key::new("node", "node = \"n1\"")];
+pub(super) const ANY_ACTION: &[Key] =
+    &[Key::new("node", "node = \"n1\""), Key::new("controller", "controller = true")];
+pub(super) const APPLY: &[Key] =
+    &[Key::new("service", "service = \"orders\""), Key::new("node", "node = \"n1\"")];
 
 pub(super) const CHECK: Key = Key::new("check", "check = \"dead_picks\"");
 pub(super) const AT_MOST: Key = Key::new("at_most", "at_most = 0");
@@ -64,17 +77,36 @@ pub(super) const FAILED: &[Key] =
 pub(super) const WRONG_BYTES: &[Key] = &[CHECK, AT_MOST];
 pub(super) const SHARE: &[Key] = &[CHECK, OF_EVENT, AT_LEAST, WITHIN];
 pub(super) const DEAD_PICKS: &[Key] = &[CHECK, OF_EVENT, AT_MOST, WITHIN];
-pub(super) const P99: &[Key] =
-    &[CHECK, Key::new("times_fastest", "times_fastest = 3"), Key::new("outside", "outside = \"2s\"")];
+pub(super) const TIMES_FASTEST: Key = Key::new("times_fastest", "times_fastest = 3");
+pub(super) const P99: &[Key] = &[CHECK, TIMES_FASTEST, Key::new("outside", "outside = \"2s\"")];
+pub(super) const FIRST_PICKS: &[Key] = &[
+    CHECK,
+    OF_EVENT,
+    Key::new("load", "load = \"requests\""),
+    Key::new("first", "first = 50"),
+    Key::new("at_most", "at_most = 0.1"),
+];
+pub(super) const UNDISTURBED: &[Key] = &[CHECK, OF_EVENT, TIMES_FASTEST];
 
-/// What can be done in an event.
-pub(super) const ACTIONS: [&str; 5] = ["slow", "kill", "return", "pause", "continue"];
+/// What can be done in an event, and the keys of each.
+pub(super) const ACTIONS: [(&str, &[Key]); 7] = [
+    ("slow", SLOW),
+    ("kill", ANY_ACTION),
+    ("return", ANY_ACTION),
+    ("start", NODE_ACTION),
+    ("apply", APPLY),
+    ("pause", NODE_ACTION),
+    ("continue", NODE_ACTION),
+];
 /// What can be expected, and the keys of each.
-pub(super) const CHECKS: [(&str, &[Key]); 6] = [
+pub(super) const CHECKS: [(&str, &[Key]); 9] = [
     ("failed", FAILED),
     ("wrong_bytes", WRONG_BYTES),
     ("slow_share", SHARE),
     ("dead_picks", DEAD_PICKS),
     ("share_back", SHARE),
+    ("share_gained", SHARE),
+    ("first_picks", FIRST_PICKS),
+    ("undisturbed", UNDISTURBED),
     ("p99", P99),
 ];

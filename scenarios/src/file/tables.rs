@@ -10,9 +10,7 @@ use sinew_transport_core::ids::{NodeName, ServiceName, Zone};
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::keys::{
-    ACTION, ACTIONS, CHECK, CHECKS, ENDPOINT, EVENT, LISTENER, LOAD, NODE, SCENARIO, SERVICE, SLOW,
-};
+use super::keys::{ACTIONS, CHECK, CHECKS, ENDPOINT, EVENT, LISTENER, LOAD, NODE, SCENARIO, SERVICE};
 use crate::scenario::{Behaviour, Connections};
 
 /// A whole file.
@@ -31,6 +29,7 @@ pub(super) struct RawScenario {
 pub(super) struct RawNode {
     pub(super) name: Written<NodeName>,
     pub(super) zone: Written<Zone>,
+    pub(super) started: Written<bool>,
 }
 
 /// `[[service]]`
@@ -45,6 +44,7 @@ pub(super) struct RawService {
 pub(super) struct RawEndpoint {
     pub(super) node: Written<NodeName>,
     pub(super) latency: Written<Duration>,
+    pub(super) configured: Written<bool>,
 }
 
 /// `[[listener]]`
@@ -80,6 +80,8 @@ pub(super) struct RawAction {
     pub(super) span: Range<usize>,
     pub(super) service: Written<ServiceName>,
     pub(super) node: Written<NodeName>,
+    /// Whether it is done to the controller.
+    pub(super) controller: bool,
     pub(super) by: Written<Duration>,
 }
 
@@ -96,6 +98,9 @@ pub(super) enum RawCheck {
     SlowShare { event: Written<String>, at_least: Written<f64>, within: Written<Duration> },
     DeadPicks { event: Written<String>, at_most: Written<u64>, within: Written<Duration> },
     ShareBack { event: Written<String>, at_least: Written<f64>, within: Written<Duration> },
+    ShareGained { event: Written<String>, at_least: Written<f64>, within: Written<Duration> },
+    FirstPicks { event: Written<String>, load: Written<String>, first: Written<u64>, at_most: Written<f64> },
+    Undisturbed { event: Written<String>, times_fastest: Written<f64> },
     P99 { times_fastest: Written<f64>, outside: Written<Duration> },
 }
 
@@ -120,7 +125,11 @@ pub(super) fn read(file: &Table<'_>) -> RawScenario {
 
 fn node(t: &Table<'_>) -> RawNode {
     t.require("name");
-    RawNode { name: t.text("name", NodeName::new), zone: t.text("zone", Zone::new) }
+    RawNode {
+        name: t.text("name", NodeName::new),
+        zone: t.text("zone", Zone::new),
+        started: t.truth("started"),
+    }
 }
 
 fn service(t: &Table<'_>) -> RawService {
@@ -135,7 +144,11 @@ fn service(t: &Table<'_>) -> RawService {
 
 fn endpoint(t: &Table<'_>) -> RawEndpoint {
     t.require("node");
-    RawEndpoint { node: t.text("node", NodeName::new), latency: time(t, "latency") }
+    RawEndpoint {
+        node: t.text("node", NodeName::new),
+        latency: time(t, "latency"),
+        configured: t.truth("configured"),
+    }
 }
 
 fn listener(t: &Table<'_>) -> RawListener {
@@ -164,15 +177,14 @@ fn load(t: &Table<'_>) -> RawLoad {
 
 fn event(t: &Table<'_>) -> RawEvent {
     ["name", "at"].into_iter().for_each(|key| t.require(key));
-    let written = ACTIONS.into_iter().filter(|word| t.value(word).is_some());
+    let written = ACTIONS.into_iter().filter(|(word, _)| t.value(word).is_some());
     let (mut actions, mut count) = (Vec::new(), 0);
-    for word in written {
+    for (word, keys) in written {
         count += 1;
-        let keys = if word == "slow" { SLOW } else { ACTION };
         actions.extend(t.table(word, keys).map(|table| action(word, &table)));
     }
     if count != 1 {
-        let known = ACTIONS.map(|word| format!("`{word}`")).join(", ");
+        let known = ACTIONS.map(|(word, _)| format!("`{word}`")).join(", ");
         t.mistake(t.span(), format!("{} needs exactly one of {known}", t.title()), t.example("kill"));
     }
     let action = if count == 1 { actions.pop() } else { None };
@@ -180,16 +192,34 @@ fn event(t: &Table<'_>) -> RawEvent {
 }
 
 fn action(word: &'static str, t: &Table<'_>) -> RawAction {
-    let slow = word == "slow";
-    let required: &[&str] = if slow { &["service", "node", "by"] } else { &["node"] };
+    let (slow, of_service) = (word == "slow", matches!(word, "slow" | "apply"));
+    // For others, `controller` is no key, and has been noted as such.
+    let controller = matches!(word, "kill" | "return") && controller(t);
+    let required: &[&str] = match word {
+        "slow" => &["service", "node", "by"],
+        "apply" => &["service", "node"],
+        _ if controller => &[],
+        _ => &["node"],
+    };
     required.iter().for_each(|key| t.require(key));
     RawAction {
         word,
         span: t.span(),
-        service: if slow { t.text("service", ServiceName::new) } else { None },
+        service: if of_service { t.text("service", ServiceName::new) } else { None },
         node: t.text("node", NodeName::new),
+        controller,
         by: if slow { time(t, "by") } else { None },
     }
+}
+
+/// Whether something is done to the controller: `controller = true` and no node.
+fn controller(t: &Table<'_>) -> bool {
+    let Some(written) = t.truth("controller") else { return false };
+    if !written.get_ref() || t.value("node").is_some() {
+        let message = "it is done either to a node or to the controller";
+        t.mistake(written.span(), message, "write node = \"n1\" or controller = true");
+    }
+    true
 }
 
 fn expectation((name, t): (Spanned<String>, Table<'_>)) -> RawExpectation {
@@ -227,14 +257,30 @@ fn check(kind: &str, t: &Table<'_>) -> RawCheck {
             require(&["times_fastest", "outside"]);
             RawCheck::P99 { times_fastest: fraction(t, "times_fastest"), outside: time(t, "outside") }
         }
+        "first_picks" => {
+            require(&["event", "load", "first", "at_most"]);
+            RawCheck::FirstPicks {
+                event: t.text("event", word),
+                load: t.text("load", word),
+                first: t.whole("first", 1..=u64::from(u32::MAX)),
+                at_most: fraction(t, "at_most"),
+            }
+        }
+        "undisturbed" => {
+            require(&["event", "times_fastest"]);
+            RawCheck::Undisturbed {
+                event: t.text("event", word),
+                times_fastest: fraction(t, "times_fastest"),
+            }
+        }
         share => {
             require(&["event", "at_least", "within"]);
             let (event, at_least) = (t.text("event", word), fraction(t, "at_least"));
             let within = time(t, "within");
-            if share == "slow_share" {
-                RawCheck::SlowShare { event, at_least, within }
-            } else {
-                RawCheck::ShareBack { event, at_least, within }
+            match share {
+                "slow_share" => RawCheck::SlowShare { event, at_least, within },
+                "share_back" => RawCheck::ShareBack { event, at_least, within },
+                _ => RawCheck::ShareGained { event, at_least, within },
             }
         }
     }

@@ -181,6 +181,102 @@ fn events_that_can_not_happen_are_refused() {
     assert!(parse("s.toml", &GOOD.replacen(from, to, 1)).is_ok(), "n2 has an endpoint, too");
 }
 
+/// The good file with a node and an endpoint that come later, and a controller that goes and returns.
+fn eventful() -> String {
+    let later = r#"
+[[node]]
+name = "n3"
+started = false
+[[listener]]
+name = "desk"
+node = "n3"
+service = "orders"
+as = "web"
+[[load]]
+name = "fresh"
+listener = "desk"
+rate = 100
+duration = "1s"
+[[event]]
+name = "joined"
+at = "15s"
+start = { node = "n3" }
+[[event]]
+name = "declared"
+at = "10s"
+apply = { service = "orders", node = "n2" }
+[[event]]
+name = "away"
+at = "11s"
+kill = { controller = true }
+[[event]]
+name = "there"
+at = "13s"
+return = { controller = true }
+[expect.share_gained]
+event = "declared"
+at_least = 0.5
+within = "500ms"
+[expect.first_picks]
+event = "slower"
+load = "fresh"
+first = 50
+at_most = 0.1
+[expect.undisturbed]
+event = "away"
+times_fastest = 3
+"#;
+    GOOD.replace("{ node = \"n2\" }]", "{ node = \"n2\", configured = false }]") + later
+}
+
+#[test]
+fn what_comes_later_is_read() {
+    let scenario = parse("s.toml", &eventful()).unwrap();
+
+    assert!(!scenario.topology.nodes[2].started);
+    assert!(!scenario.topology.services[0].endpoints[1].configured);
+    let words: Vec<_> = scenario.events.iter().map(|e| e.action.to_string()).collect();
+    assert_eq!(words[3], "endpoint n2/0 of orders is declared (sinew apply)");
+    assert_eq!(scenario.events[4].action, Action::KillController);
+    assert_eq!(scenario.events[5].action, Action::ReturnController);
+    assert!(matches!(&scenario.events[6].action, Action::Start { node } if node.as_str() == "n3"));
+    let named = |name: &str| &scenario.expectations.iter().find(|e| e.name == name).unwrap().check;
+    assert!(matches!(named("first_picks"), Check::FirstPicks { load: 1, first: 50, .. }));
+    assert!(matches!(named("share_gained"), Check::ShareGained { .. }));
+    assert!(matches!(named("undisturbed"), Check::Undisturbed { .. }));
+}
+
+#[test]
+fn what_can_not_come_later_is_refused() {
+    let cases = [
+        ("start = { node = \"n3\" }", "start = { node = \"n2\" }", "node `n3` is never started"),
+        ("started = false", "started = true", "node `n3` is running then; this needs it not started yet"),
+        (", configured = false", "", "the endpoint on `n2` is there already"),
+        (
+            "apply = { service = \"orders\", node = \"n2\" }",
+            "pause = { node = \"n2\" }",
+            "neither configured nor",
+        ),
+        ("at = \"13s\"", "at = \"10500ms\"", "the controller is running then; this needs it killed"),
+        ("at = \"15s\"", "at = \"12s\"", "the controller is killed then; this needs it running"),
+        ("at = \"10s\"", "at = \"8s\"", "node `n2` is killed then; this needs it running"),
+        (
+            "kill = { controller = true }",
+            "kill = { controller = false }",
+            "either to a node or to the controller",
+        ),
+        ("first = 50", "first = 500", "opens fewer than 500 connections"),
+        ("load = \"fresh\"", "load = \"fesh\"", "load `fesh` is not declared"),
+        ("event = \"away\"", "event = \"killed\"", "is not a `kill = { controller = true }`"),
+    ];
+    for (from, to, message) in &cases {
+        let text = eventful();
+        assert!(text.contains(from), "{from}");
+        let told = parse("s.toml", &text.replacen(from, to, 1)).expect_err(message).to_string();
+        assert!(told.contains(message), "{message}: {told}");
+    }
+}
+
 #[test]
 fn numbers_outside_their_limits_are_refused() {
     let cases = [

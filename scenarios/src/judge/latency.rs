@@ -48,32 +48,40 @@ pub fn percentiles<'a>(samples: impl Iterator<Item = &'a Sample>) -> Percentiles
 pub(super) fn p99(run: &Recording, at_most: f64, outside: Duration) -> Finding {
     let expected =
         format!("p99 outside {outside:?} after each event at most {at_most} x the fastest endpoint's");
-    let Some(fastest) = fastest(run) else {
-        return Finding::unprovable(expected, "there is no endpoint");
+    let (fastest, own) = match fastest_p99(run) {
+        Ok(fastest) => fastest,
+        Err(why) => return Finding::unprovable(expected, why),
     };
-    let quiet_end = run.events.iter().map(|e| e.at).min().unwrap_or(run.ended);
-    let own = percentiles(
-        run.samples.iter().filter(|s| s.due < quiet_end && s.answered_by.as_ref() == Some(fastest)),
-    );
     let disturbed = |s: &Sample| run.events.iter().any(|e| e.at <= s.due && s.due < e.at + outside);
     let all = percentiles(run.samples.iter().filter(|s| !disturbed(s)));
-    if own.count < MIN_SAMPLES as u64 {
-        let few =
-            format!("the fastest endpoint {fastest} answered {} requests before the first event", own.count);
-        return Finding::unprovable(expected, few);
-    }
-    let times = all.p99.as_secs_f64() / own.p99.as_secs_f64();
+    let times = all.p99.as_secs_f64() / own.as_secs_f64();
     let measured = format!(
         "{times:.2} x: {:.1} ms of {} requests; {:.1} ms at {fastest}",
         millis(all.p99),
         all.count,
-        millis(own.p99)
+        millis(own)
     );
     Finding::new(times <= at_most, expected, measured)
 }
 
-fn fastest(run: &Recording) -> Option<&EndpointId> {
-    run.topology.endpoints().map(|(_, e)| e).min_by_key(|e| e.latency).map(|e| &e.id)
+/// The fastest endpoint that was there from the beginning, and the p99 of its requests before the first event.
+///
+/// # Errors
+/// Why there is none, in words.
+pub(super) fn fastest_p99(run: &Recording) -> Result<(&EndpointId, Duration), String> {
+    let configured = run.topology.endpoints().map(|(_, e)| e).filter(|e| e.configured);
+    let fastest = configured.min_by_key(|e| e.latency).map(|e| &e.id).ok_or("there is no endpoint")?;
+    let quiet_end = run.events.iter().map(|e| e.at).min().unwrap_or(run.ended);
+    let own = percentiles(
+        run.samples.iter().filter(|s| s.due < quiet_end && s.answered_by.as_ref() == Some(fastest)),
+    );
+    if own.count < MIN_SAMPLES as u64 {
+        let count = own.count;
+        return Err(format!(
+            "the fastest endpoint {fastest} answered {count} requests before the first event"
+        ));
+    }
+    Ok((fastest, own.p99))
 }
 
 /// Milliseconds with a fraction.

@@ -6,11 +6,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use sinew_transport_core::ids::{EndpointId, NodeName};
+use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
 
 use super::failed::killed;
 use super::{Finding, MIN_SAMPLES, percent};
-use crate::record::{Happened, Recording, endpoint_of};
+use crate::record::{Happened, Logged, Recording, Sample, endpoint_of};
 use crate::scenario::Action;
 
 /// The least share that an endpoint must have had for its loss or return to prove anything: of three
@@ -133,6 +133,78 @@ pub(super) fn share_back(run: &Recording, event: &str, at_least: f64, within: Du
         }
         None => finding,
     }
+}
+
+pub(super) fn share_gained(run: &Recording, event: &str, at_least: f64, within: Duration) -> Finding {
+    let expected = format!("from {within:?} on, at least {at_least} x an even share");
+    let Some((applied, service, endpoint)) = run.event(event).and_then(|e| match &e.action {
+        Action::Apply { service, endpoint } => Some((e, service, endpoint)),
+        _ => None,
+    }) else {
+        return Finding::unprovable(expected, format!("`{event}` did not happen"));
+    };
+    let known = known_endpoints(run, service, applied.at);
+    let after = count(run, &(applied.at + within..next_event(run, applied)), |e| e == endpoint);
+    if known < 2 || after.all < MIN_SAMPLES {
+        let why = format!("{} new connections among {known} endpoints", after.all);
+        return Finding::unprovable(expected, why);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
+    let part = after.share() * known as f64;
+    let measured = format!("{part:.2} x: {} of new connections, {known} endpoints", percent(after.share()));
+    let finding = Finding::new(part >= at_least, expected, measured);
+    match applied.ready {
+        Some(ready) => finding.note(format!(
+            "every node had acknowledged {endpoint} {:.1} s after the apply began",
+            (ready - applied.at).as_secs_f64()
+        )),
+        None => finding,
+    }
+}
+
+/// How many endpoints of a service callers could know right after `at`.
+fn known_endpoints(run: &Recording, service: &ServiceName, at: Duration) -> usize {
+    let declared = |endpoint: &EndpointId| {
+        let is = |e: &&Happened| matches!(&e.action, Action::Apply { endpoint: new, .. } if new == endpoint);
+        run.events.iter().filter(|e| e.at <= at).any(|e| is(&e))
+    };
+    let of_service = run.topology.endpoints().filter(|(s, _)| s.name == *service).map(|(_, e)| e);
+    of_service.filter(|e| e.configured || declared(&e.id)).count()
+}
+
+pub(super) fn first_picks(
+    run: &Recording,
+    event: &str,
+    (load, first): (usize, usize),
+    at_most: f64,
+) -> Finding {
+    let expected =
+        format!("at most {} of the first {first} connections to the slow endpoint", percent(at_most));
+    let Some((slow, endpoint)) = run.event(event).and_then(|e| match &e.action {
+        Action::Slow { endpoint, .. } => Some((e, endpoint)),
+        _ => None,
+    }) else {
+        return Finding::unprovable(expected, format!("`{event}` did not happen"));
+    };
+    let mut own: Vec<_> = run.with_logs().filter(|(s, _)| s.load == load && s.sent > slow.done).collect();
+    own.sort_by_key(|(s, _)| s.sent);
+    own.truncate(first);
+    let picked = |(_, (s, l)): &(usize, &(&Sample, Option<&Logged>))| endpoint_of(s, *l) == Some(endpoint);
+    let places: Vec<_> = own.iter().enumerate().filter(picked).map(|(at, _)| (at + 1).to_string()).collect();
+    let counted = Counted { all: own.len(), wanted: places.len() };
+    let before = count(run, &(slow.at.saturating_sub(BEFORE)..slow.at), |e| e == endpoint);
+    if counted.all < first {
+        let why = format!("{} connections were made, fewer than {first}", counted.all);
+        return Finding::unprovable(expected, why);
+    }
+    if before.share() < MIN_SHARE {
+        let why = format!("{endpoint} had only {} before it became slow", percent(before.share()));
+        return Finding::unprovable(expected, why);
+    }
+    let which = if places.is_empty() { String::new() } else { format!(": number {}", places.join(", ")) };
+    let measured =
+        format!("{} ({} of {first}{which}) went to {endpoint}", percent(counted.share()), counted.wanted);
+    Finding::new(counted.share() <= at_most, expected, measured)
 }
 
 /// The first return of `node` after a moment.

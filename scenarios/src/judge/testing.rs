@@ -109,6 +109,7 @@ fn topology() -> Topology {
     let endpoint = |name, latency| Endpoint {
         id: parse_endpoint(name).unwrap(),
         latency: Duration::from_millis(latency),
+        configured: true,
     };
     let service = Service {
         name: "orders".parse().unwrap(),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::failed::Excuse;
 use super::testing::{BEGAN_US, good_run, push, push_failed, seconds};
 use super::*;
-use crate::record::{Outcome, Recording, parse_endpoint};
+use crate::record::{Happened, Outcome, Recording, parse_endpoint};
+use crate::scenario::Action;
 
 fn met(check: Check, run: &Recording) -> bool {
     let verdict = verdict(&Expectation { name: "it".into(), check }, run);
@@ -41,6 +42,92 @@ fn a_run_in_which_all_went_well_meets_everything() {
     {
         assert!(met(check, &run));
     }
+}
+
+fn share_gained() -> Check {
+    Check::ShareGained { event: "declared".into(), at_least: 0.5, within: seconds(2.0) }
+}
+
+fn first_picks() -> Check {
+    Check::FirstPicks { event: "slower".into(), load: 1, first: 60, at_most: 0.1 }
+}
+
+fn undisturbed() -> Check {
+    Check::Undisturbed { event: "away".into(), times_fastest: 3.0 }
+}
+
+/// The good run, in which `n2/0` was declared after five seconds, the controller was away from 14 to 16, and a second
+/// load began at 12.
+fn eventful_run() -> Recording {
+    let mut run = good_run();
+    let (service, endpoint) = ("orders".parse().unwrap(), parse_endpoint("n2/0").unwrap());
+    for endpoint in &mut run.topology.services[0].endpoints {
+        endpoint.configured = endpoint.id.node.as_str() != "n2";
+    }
+    for (name, at, action) in [
+        ("declared", 5.0, Action::Apply { service, endpoint }),
+        ("away", 14.0, Action::KillController),
+        ("back", 16.0, Action::ReturnController),
+    ] {
+        let at = seconds(at);
+        run.events.push(Happened { name: name.into(), action, at, done: at, ready: None });
+    }
+    run.events.sort_by_key(|e| e.at);
+    for id in 0..100 {
+        let index = push(&mut run, 12_000 + id * 5, "n3/0");
+        run.samples[index].load = 1;
+    }
+    run
+}
+
+#[test]
+fn a_declared_endpoint_a_fresh_caller_and_an_absent_controller_are_judged() {
+    let run = eventful_run();
+
+    for check in [share_gained(), first_picks(), undisturbed()] {
+        assert!(met(check.clone(), &run));
+        assert!(!met(check.clone(), &good_run()), "nothing of it happened");
+        let empty = Recording { samples: Vec::new(), logged: Vec::new(), ..eventful_run() };
+        assert!(!met(check, &empty), "nobody called");
+    }
+}
+
+#[test]
+fn a_declared_endpoint_with_less_than_half_of_an_even_share_fails_the_run() {
+    let mut run = eventful_run();
+    let new = run.samples.iter_mut().filter(|s| s.answered_by == parse_endpoint("n2/0"));
+    for sample in new.filter(|s| (7.0..10.0).contains(&s.due.as_secs_f64())).skip(40) {
+        sample.answered_by = parse_endpoint("n1/0");
+    }
+
+    assert!(!met(share_gained(), &run));
+}
+
+#[test]
+fn a_fresh_caller_that_tries_the_slow_endpoint_fails_the_run_however_soon_it_learns() {
+    let mut run = eventful_run();
+    for sample in run.samples.iter_mut().filter(|s| s.load == 1).take(7) {
+        sample.answered_by = parse_endpoint("n2/0");
+    }
+
+    assert!(!met(first_picks(), &run));
+}
+
+#[test]
+fn one_failed_request_or_slowness_while_the_controller_is_away_fails_the_run() {
+    let mut run = eventful_run();
+    push_failed(&mut run, 15_000, "n3/0");
+    assert!(!met(undisturbed(), &run));
+
+    let mut run = eventful_run();
+    for sample in run.samples.iter_mut().filter(|s| (15.0..15.2).contains(&s.due.as_secs_f64())) {
+        sample.end = sample.due + seconds(1.0);
+    }
+    assert!(!met(undisturbed(), &run));
+
+    let mut run = eventful_run();
+    push_failed(&mut run, 16_500, "n3/0");
+    assert!(met(undisturbed(), &run), "it is back");
 }
 
 #[test]

@@ -43,6 +43,13 @@ impl ControllerFile {
             },
         }
     }
+
+    /// The same with the ports that were bound.
+    pub(super) fn bound(mut self, ports: &ControllerPorts) -> Self {
+        self.controller.listen = ports.control.to_string();
+        self.controller.api = ports.api.to_string();
+        self
+    }
 }
 
 /// `node.toml`.
@@ -122,6 +129,8 @@ impl NodeFile {
 /// `ports.json` of a controller.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ControllerPorts {
+    /// Sessions of nodes.
+    pub(super) control: SocketAddr,
     /// Its HTTP API.
     pub(super) api: SocketAddr,
 }

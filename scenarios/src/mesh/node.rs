@@ -17,9 +17,12 @@ use crate::scenario::{Node, Topology};
 /// How long `sinew token create` may take.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a token may wait for its node, which an event may start: longer than the longest scenario.
+const TOKEN_TTL: &str = "3h";
+
 #[derive(Debug)]
 pub(super) struct RunningNode {
-    /// None while it is killed.
+    /// None until it is started, and while it is killed.
     pub(super) process: Option<Process>,
     launch: Launch,
     dir: PathBuf,
@@ -46,7 +49,9 @@ impl RunningNode {
             file.listen(listener.service.as_str(), listener.speaks_for.as_str());
         }
         for (service, endpoint) in topology.hosted(&node.name) {
-            if let Some(address) = services.get(&endpoint.id) {
+            if endpoint.configured
+                && let Some(address) = services.get(&endpoint.id)
+            {
                 file.serve(service.name.as_str(), *address);
             }
         }
@@ -77,8 +82,13 @@ impl RunningNode {
             ready = wait::node(&state) => ready.map_err(|why| late(process, why))?,
             ended = process.unexpected_end() => return Err(ended.into()),
         };
-        write_toml(&self.dir.join("node.toml"), &self.file.bound(&ports))?;
+        self.bind(&ports)?;
         Ok(ports)
+    }
+
+    /// Writes the ports that it bound into its configuration.
+    pub(super) fn bind(&self, ports: &NodePorts) -> Result<(), MeshError> {
+        write_toml(&self.dir.join("node.toml"), &self.file.bound(ports))
     }
 
     pub(super) fn state(&self) -> PathBuf {
@@ -103,7 +113,8 @@ async fn create_token(
 ) -> Result<String, MeshError> {
     let fail = |why: String| MeshError::Token { node: node.clone(), why };
     let mut command = Command::new(&options.binary);
-    command.args(["token", "create", "--node", node.as_str(), "--state"]).arg(options.controller_state());
+    command.args(["token", "create", "--node", node.as_str(), "--ttl", TOKEN_TTL, "--state"]);
+    command.arg(options.controller_state());
     for service in services {
         command.args(["--service", service.as_str()]);
     }

@@ -1,8 +1,5 @@
 //! Events in their order, and what is expected of them.
-//!
-//! A node is up, killed or paused; an event must fit the state that the ones before it left.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -11,9 +8,9 @@ use sinew_transport_core::ids::{EndpointId, NodeName};
 use toml::Spanned;
 
 use super::topology::{check_node, check_service};
-use super::{MAX_DURATION, Names, given, names, unknown, within};
+use super::{MAX_DURATION, Names, given, names, states, unknown, within};
 use crate::file::tables::{RawAction, RawCheck, RawEvent, RawScenario};
-use crate::scenario::{Action, Check, Event, Expectation, Load, Topology};
+use crate::scenario::{Action, Check, Connections, Event, Expectation, Load, Topology};
 
 /// How much slower an endpoint may become: the largest declared latency and this stay below the default
 /// timeout of a request.
@@ -26,8 +23,23 @@ const SHARES: RangeInclusive<f64> = 0.0..=1.0;
 const TIMES: RangeInclusive<f64> = 1.0..=1000.0;
 
 /// When the load ends, unless something about it is not known.
-pub(super) fn end(raw: &RawScenario, loads: &[Load]) -> Option<Duration> {
-    (loads.len() == raw.loads.len()).then(|| loads.iter().map(Load::end).max())?
+pub(super) fn end(raw: &RawScenario, topology: Option<&Topology>, loads: &[Load]) -> Option<Duration> {
+    let end = |load: &Load| Some(begin(raw, topology?, load)?.saturating_add(load.duration));
+    (loads.len() == raw.loads.len()).then(|| loads.iter().filter_map(end).max())?
+}
+
+/// When a load begins: at the earliest, where its node is started in an event.
+fn begin(raw: &RawScenario, topology: &Topology, load: &Load) -> Option<Duration> {
+    let entry = if topology.enters_at_once(load) { Duration::ZERO } else { started(raw, topology, load)? };
+    Some(entry.saturating_add(load.start))
+}
+
+/// When the node at which a load enters is started.
+fn started(raw: &RawScenario, topology: &Topology, load: &Load) -> Option<Duration> {
+    let node = &topology.listener(&load.listener)?.node;
+    let starts = |a: &RawAction| a.word == "start" && a.node.as_ref().is_some_and(|n| n.get_ref() == node);
+    let event = raw.events.iter().find(|e| e.action.as_ref().is_some_and(starts))?;
+    Some(*event.at.as_ref()?.get_ref())
 }
 
 /// The events that were written, by time, each with the place of its table.
@@ -37,7 +49,7 @@ pub(super) fn events(
     loads: &[Load],
     file: &Table<'_>,
 ) -> Vec<Spanned<Event>> {
-    let end = end(raw, loads);
+    let end = end(raw, topology, loads);
     let mut declared = Names::new("event", file);
     let mut events = Vec::new();
     for written in raw.events.iter().take(MAX_EVENTS) {
@@ -61,7 +73,7 @@ pub(super) fn events(
     }
     events.sort_by_key(|e| e.get_ref().at);
     if let Some(topology) = topology {
-        check_states(&events, topology, loads, file);
+        states::check(&events, topology, loads, file);
     }
     events
 }
@@ -75,6 +87,9 @@ fn event(raw: &RawEvent, topology: &Topology, file: &Table<'_>) -> Option<Spanne
 }
 
 fn action(raw: &RawAction, topology: &Topology, file: &Table<'_>) -> Option<Action> {
+    if raw.controller {
+        return Some(if raw.word == "kill" { Action::KillController } else { Action::ReturnController });
+    }
     let node = raw.node.as_ref()?.get_ref().clone();
     Some(match raw.word {
         "slow" => {
@@ -82,6 +97,14 @@ fn action(raw: &RawAction, topology: &Topology, file: &Table<'_>) -> Option<Acti
             within(&raw.by, "by", &(Duration::ZERO..=MAX_SLOWER), file);
             Action::Slow { endpoint: endpoint(raw, &node, topology, file)?, by: *raw.by.as_ref()?.get_ref() }
         }
+        "apply" => {
+            check_service(&raw.service, &topology.services, file);
+            Action::Apply {
+                service: raw.service.as_ref()?.get_ref().clone(),
+                endpoint: endpoint(raw, &node, topology, file)?,
+            }
+        }
+        "start" => Action::Start { node },
         "kill" => Action::Kill { node },
         "return" => Action::Return { node },
         "pause" => Action::Pause { node },
@@ -103,56 +126,15 @@ fn endpoint(raw: &RawAction, node: &NodeName, topology: &Topology, file: &Table<
     found.map(|e| e.id.clone())
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum State {
-    Up,
-    Killed,
-    Paused,
-}
-
-/// Notes events that do not fit what came before, and those that would take the load's own entry away.
-fn check_states(events: &[Spanned<Event>], topology: &Topology, loads: &[Load], file: &Table<'_>) {
-    let mut states: BTreeMap<&NodeName, State> = BTreeMap::new();
-    for event in events {
-        let (node, needs, becomes) = match &event.get_ref().action {
-            Action::Slow { .. } => continue,
-            Action::Kill { node } => (node, State::Up, State::Killed),
-            Action::Return { node } => (node, State::Killed, State::Up),
-            Action::Pause { node } => (node, State::Up, State::Paused),
-            Action::Continue { node } => (node, State::Paused, State::Up),
-        };
-        let was = states.insert(node, becomes).unwrap_or(State::Up);
-        if was != needs {
-            let word = |s| match s {
-                State::Up => "running",
-                State::Killed => "killed",
-                State::Paused => "paused",
-            };
-            file.mistake(
-                event.span(),
-                format!("node `{node}` is {} then; this needs it {}", word(was), word(needs)),
-                "let it happen at another time, or to another node",
-            );
-        }
-        let entered = loads.iter().find(|l| topology.listener(&l.listener).is_some_and(|i| i.node == *node));
-        if let Some(load) = entered {
-            file.mistake(
-                event.span(),
-                format!("load `{}` enters the mesh at node `{node}`", load.name),
-                "its own agent must run: call from another node",
-            );
-        }
-    }
-}
-
 /// The expectations that were written.
 pub(super) fn expectations(
     raw: &RawScenario,
+    topology: Option<&Topology>,
+    loads: &[Load],
     events: &[Spanned<Event>],
-    end: Option<Duration>,
     file: &Table<'_>,
 ) -> Vec<Expectation> {
-    let timeline = Timeline { raw, events, end, file };
+    let timeline = Timeline { raw, events, topology, loads, end: end(raw, topology, loads), file };
     let named = raw.expectations.iter().filter_map(|e| Some((e.name.get_ref().clone(), e.check.as_ref()?)));
     named.filter_map(|(name, raw)| Some(Expectation { name, check: check(raw, &timeline)? })).collect()
 }
@@ -182,6 +164,32 @@ fn check(raw: &RawCheck, timeline: &Timeline<'_>) -> Option<Check> {
             let (event, after) = timeline.window(event, "return", is_return, after)?;
             Check::ShareBack { event, at_least: *at_least.as_ref()?.get_ref(), within: after }
         }
+        RawCheck::ShareGained { event, at_least, within: after } => {
+            within(at_least, "at_least", &SHARES, file);
+            let is_apply = |a: &Action| matches!(a, Action::Apply { .. });
+            let (event, after) = timeline.window(event, "apply", is_apply, after)?;
+            Check::ShareGained { event, at_least: *at_least.as_ref()?.get_ref(), within: after }
+        }
+        RawCheck::FirstPicks { event, load, first, at_most } => {
+            within(at_most, "at_most", &SHARES, file);
+            let slow = timeline.event(event, "slow", |a| matches!(a, Action::Slow { .. }))?;
+            let slow = timeline.events[slow].get_ref();
+            Check::FirstPicks {
+                event: slow.name.clone(),
+                load: timeline.fresh_load(load, first, slow.at)?,
+                first: usize::try_from(*first.as_ref()?.get_ref()).ok()?,
+                at_most: *at_most.as_ref()?.get_ref(),
+            }
+        }
+        RawCheck::Undisturbed { event, times_fastest } => {
+            within(times_fastest, "times_fastest", &TIMES, file);
+            let is_kill = |a: &Action| matches!(a, Action::KillController);
+            timeline.event(event, "kill = { controller = true }", is_kill)?;
+            Check::Undisturbed {
+                event: event.as_ref()?.get_ref().clone(),
+                times_fastest: *times_fastest.as_ref()?.get_ref(),
+            }
+        }
         RawCheck::P99 { times_fastest, outside } => {
             within(times_fastest, "times_fastest", &TIMES, file);
             within(outside, "outside", &(Duration::ZERO..=MAX_DURATION), file);
@@ -194,20 +202,15 @@ fn check(raw: &RawCheck, timeline: &Timeline<'_>) -> Option<Check> {
 struct Timeline<'a> {
     raw: &'a RawScenario,
     events: &'a [Spanned<Event>],
+    topology: Option<&'a Topology>,
+    loads: &'a [Load],
     end: Option<Duration>,
     file: &'a Table<'a>,
 }
 
 impl Timeline<'_> {
-    /// The name of the event that an expectation speaks of, and how long after it the judging begins:
-    /// before the next event, or before the load ends.
-    fn window(
-        &self,
-        event: &Written<String>,
-        kind: &str,
-        fits: impl Fn(&Action) -> bool,
-        after: &Written<Duration>,
-    ) -> Option<(String, Duration)> {
+    /// The place of the event that an expectation speaks of.
+    fn event(&self, event: &Written<String>, kind: &str, fits: impl Fn(&Action) -> bool) -> Option<usize> {
         let event = event.as_ref()?;
         let known = names(self.raw.events.iter().map(|e| &e.name));
         if !known.contains(&event.get_ref().as_str()) {
@@ -223,6 +226,46 @@ impl Timeline<'_> {
             );
             return None;
         }
+        Some(at)
+    }
+
+    /// The position of a load that makes `first` connections of its own, all of them later than `slow`.
+    fn fresh_load(&self, load: &Written<String>, first: &Written<u64>, slow: Duration) -> Option<usize> {
+        let (name, first) = (load.as_ref()?, first.as_ref()?);
+        let known = names(self.raw.loads.iter().map(|l| &l.name));
+        if !known.contains(&name.get_ref().as_str()) {
+            unknown("load", name.get_ref(), &known, name.span(), self.file);
+        }
+        let position = self.loads.iter().position(|l| l.name == *name.get_ref())?;
+        let found = &self.loads[position];
+        if found.connections != Connections::New || found.requests() < *first.get_ref() {
+            self.file.mistake(
+                first.span(),
+                format!("load `{}` opens fewer than {} connections", found.name, first.get_ref()),
+                "write connections = \"new\", and a higher `rate` or `duration`",
+            );
+        }
+        if begin(self.raw, self.topology?, found).is_some_and(|begun| begun <= slow) {
+            self.file.mistake(
+                name.span(),
+                format!("load `{}` begins before the endpoint is slow", found.name),
+                "let it begin later",
+            );
+        }
+        Some(position)
+    }
+
+    /// The name of the event that an expectation speaks of, and how long after it the judging begins:
+    /// before the next event, or before the load ends.
+    fn window(
+        &self,
+        event: &Written<String>,
+        kind: &str,
+        fits: impl Fn(&Action) -> bool,
+        after: &Written<Duration>,
+    ) -> Option<(String, Duration)> {
+        let at = self.event(event, kind, fits)?;
+        let found = self.events[at].get_ref();
         let after = after.as_ref()?;
         let until = self.events.get(at + 1).map(|next| next.get_ref().at).or(self.end);
         if let Some(until) = until
@@ -234,6 +277,6 @@ impl Timeline<'_> {
                 "judge earlier, or let what follows happen later",
             );
         }
-        Some((event.get_ref().clone(), *after.get_ref()))
+        Some((found.name.clone(), *after.get_ref()))
     }
 }

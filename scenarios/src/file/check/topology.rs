@@ -1,6 +1,6 @@
 //! Nodes, services, endpoints and listeners: who exists, and that everything named does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sinew_api::document::{Table, Written};
 use sinew_transport_core::ids::{EndpointId, NodeName, ServiceName};
@@ -21,6 +21,7 @@ const MAX_LATENCY: std::time::Duration = std::time::Duration::from_millis(7500);
 pub(super) fn check(raw: &RawScenario, file: &Table<'_>) -> Option<Topology> {
     let nodes = nodes(raw, file);
     let services = services(raw, &nodes, file);
+    check_declared_later(raw, file);
     let listeners = listeners(raw, &nodes, &services, file);
     let topology = Topology { nodes, services, listeners };
     for (node, written) in topology.nodes.iter().zip(raw.nodes.iter().filter_map(|n| n.name.as_ref())) {
@@ -53,49 +54,64 @@ fn nodes(raw: &RawScenario, file: &Table<'_>) -> Vec<Node> {
         }
     }
     let named = raw.nodes.iter().filter_map(|n| Some((n.name.as_ref()?.get_ref().clone(), n)));
-    named.map(|(name, n)| Node { name, zone: n.zone.as_ref().map(|z| z.get_ref().clone()) }).collect()
+    named
+        .map(|(name, n)| Node {
+            name,
+            zone: n.zone.as_ref().map(|z| z.get_ref().clone()),
+            started: given(&n.started, true),
+        })
+        .collect()
 }
 
 fn services(raw: &RawScenario, nodes: &[Node], file: &Table<'_>) -> Vec<Service> {
     let mut names = Names::new("service", file);
-    let mut places = Places::default();
     let mut services = Vec::new();
     for written in &raw.services {
         names.declare(&written.name);
-        let endpoints = endpoints(written, nodes, &mut places, file);
+        let endpoints = endpoints(written, nodes, file);
         if let Some(name) = &written.name {
             let behaviour = given(&written.behaviour, Behaviour::EchoId);
             services.push(Service { name: name.get_ref().clone(), behaviour, endpoints });
         }
     }
-    if places.count > MAX_ENDPOINTS {
-        file.mistake(
-            0..0,
-            format!("{} endpoints are more than {MAX_ENDPOINTS}", places.count),
-            "remove some",
-        );
+    number(&mut services);
+    let count: usize = services.iter().map(|s| s.endpoints.len()).sum();
+    if count > MAX_ENDPOINTS {
+        file.mistake(0..0, format!("{count} endpoints are more than {MAX_ENDPOINTS}"), "remove some");
     }
     services
 }
 
-/// The next free place on each node.
-#[derive(Default)]
-struct Places {
-    next: BTreeMap<NodeName, u16>,
-    count: usize,
-}
-
-impl Places {
-    fn take(&mut self, node: &NodeName) -> EndpointId {
-        let next = self.next.entry(node.clone()).or_default();
-        let id = EndpointId { node: node.clone(), slot: *next };
-        *next = next.saturating_add(1);
-        self.count += 1;
-        id
+/// Notes a second endpoint on a node that is declared by an event. Nodes number their endpoints as they learn of
+/// them: two would have their numbers by the order of the events.
+fn check_declared_later(raw: &RawScenario, file: &Table<'_>) {
+    let mut seen = BTreeSet::new();
+    for written in raw.services.iter().flat_map(|s| &s.endpoints).filter(|e| !given(&e.configured, true)) {
+        if let Some(node) = &written.node
+            && !seen.insert(node.get_ref())
+        {
+            let message =
+                format!("node `{}` has an endpoint with `configured = false` already", node.get_ref());
+            file.mistake(node.span(), message, "one on each node: name another");
+        }
     }
 }
 
-fn endpoints(raw: &RawService, nodes: &[Node], places: &mut Places, file: &Table<'_>) -> Vec<Endpoint> {
+/// Numbers endpoints as their nodes do: those of the configuration in its order, then those that an event declares.
+fn number(services: &mut [Service]) {
+    let mut next: BTreeMap<NodeName, u16> = BTreeMap::new();
+    for configured in [true, false] {
+        for endpoint in services.iter_mut().flat_map(|s| &mut s.endpoints) {
+            if endpoint.configured == configured {
+                let place = next.entry(endpoint.id.node.clone()).or_default();
+                endpoint.id.slot = *place;
+                *place = place.saturating_add(1);
+            }
+        }
+    }
+}
+
+fn endpoints(raw: &RawService, nodes: &[Node], file: &Table<'_>) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     if raw.endpoints.is_empty() {
         file.mistake(
@@ -116,7 +132,10 @@ fn endpoints(raw: &RawService, nodes: &[Node], places: &mut Places, file: &Table
             );
         }
         let latency = given(&written.latency, std::time::Duration::ZERO);
-        endpoints.push(Endpoint { id: places.take(node.get_ref()), latency });
+        let configured = given(&written.configured, true);
+        // Its place on the node is known when all endpoints are.
+        let id = EndpointId { node: node.get_ref().clone(), slot: 0 };
+        endpoints.push(Endpoint { id, latency, configured });
     }
     endpoints
 }

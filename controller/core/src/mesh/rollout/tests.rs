@@ -1,4 +1,4 @@
-//! One node, push by push.
+//! One node, push by push: what it is sent, when, and what its answers change.
 
 use sinew_api::snapshot::{DefaultPolicy, Peer};
 
