@@ -5,12 +5,14 @@
 //! mechanism behind it switched off, the same story must break it. Stories measure time, so one runs at a
 //! time.
 //!
-//! This file: nodes and services under load that die and return. [`silence`]: peers that say nothing.
+//! This file: nodes and services under load that die and return. [`restarts`]: again and again. [`silence`]: peers
+//! that say nothing.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
 mod load;
+mod restarts;
 mod silence;
 #[path = "../support/mod.rs"]
 mod support;
