@@ -18,6 +18,13 @@ use tokio::time::sleep;
 /// How long one controller is given before the next is dialled beside it: some round trips of a long way.
 const STAGGER: Duration = Duration::from_millis(300);
 
+/// How long all of them are given before all are dialled again beside the dials in progress: a handshake that
+/// began before a controller was back repeats itself at growing intervals, and would find it seconds later.
+const REDIAL: Duration = Duration::from_secs(1);
+
+/// How often that is done in one round: about a handshake's timeout long.
+const REDIALS_MAX: usize = 4;
+
 /// The most addresses that are dialled in one round: what the configuration and a token may name.
 const DIALS_MAX: usize = 16;
 
@@ -104,7 +111,7 @@ impl Controllers {
 }
 
 /// Dials one after the other until somebody answers: after a refusal the next at once, without an answer
-/// after [`STAGGER`], beside those that were dialled before.
+/// after [`STAGGER`], beside those that were dialled before; and all again after [`REDIAL`].
 ///
 /// # Errors
 /// The last error; none when there was nobody to dial.
@@ -115,9 +122,10 @@ pub(crate) async fn first_to_answer<D>(
 where
     D: Future<Output = Result<Session, DialError>> + Send + 'static,
 {
-    let mut left = addresses.into_iter().peekable();
+    let mut left = addresses.clone().into_iter().peekable();
     let mut dials = JoinSet::new();
     let mut last = None;
+    let mut redials = 0;
     loop {
         if let Some(address) = left.next() {
             let dialling = dial(address);
@@ -135,6 +143,10 @@ where
                 Some(Err(_)) | None => {}
             },
             () = sleep(STAGGER), if left.peek().is_some() => {}
+            () = sleep(REDIAL), if left.peek().is_none() && redials < REDIALS_MAX => {
+                redials += 1;
+                left = addresses.clone().into_iter().peekable();
+            }
         }
     }
 }
