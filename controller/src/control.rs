@@ -17,7 +17,7 @@ use sinew_api::control::{
 use sinew_api::hosting::Serving;
 use sinew_controller_core::{Mistake, Push, SessionEnd, Turn};
 use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
-use sinew_transport_core::ids::NodeName;
+use sinew_transport_core::ids::{NodeName, Revision};
 use sinew_transport_core::wire::{self, Malformed, Message};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -202,19 +202,22 @@ async fn tell(
                 let until = Instant::now() + PUSH_TIME;
                 deadline = Some(until);
                 match timeout_at(until, send(&hub.metrics, sender, &push)).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(Sent::Whole | Sent::Delta)) => {}
+                    Ok(Ok(Sent::TooLarge(len))) => unsent(attendance, push.snapshot.revision, len),
                     Ok(Err(error)) => return Ending::Lost(error.to_string()),
                     Err(_) => return Ending::TooSlow(NOT_TAKEN),
                 }
             }
             Turn::Leave(reason) => return Ending::Left(reason, detail(reason).to_owned()),
         }
+        // Asked, not told: a word about the push before may come after this one was sent.
+        deadline = deadline.filter(|_| attendance.awaits_answer());
         tokio::select! {
             () = next_change(&mut changed) => {}
             Some(renewed) = answers.recv() => if let Err(error) = sender.send(&renewed).await {
                 return Ending::Lost(error.to_string());
             },
-            () = answered.notified() => deadline = None,
+            () = answered.notified() => {}
             () = sleep_until(deadline) => return Ending::TooSlow(NOT_TAKEN),
         }
     }
@@ -280,13 +283,34 @@ async fn hear(
     }
 }
 
+/// What became of a push.
+enum Sent {
+    Delta,
+    Whole,
+    /// Nothing was sent: it has so many bytes.
+    TooLarge(usize),
+}
+
+/// A push that can't be sent counts as refused: `status` says so, the node keeps what it has, and is sent the next
+/// one.
+fn unsent(attendance: &Attendance, revision: Revision, len: usize) {
+    let reason = format!(
+        "it has {len} bytes, and at most {} are sent; let the node listen for fewer services, or use fewer labels",
+        CHUNK_LEN * MAX_CHUNKS as usize
+    );
+    attendance.note(|mesh, node, session| {
+        tracing::error!(%node, %revision, reason, "a node's snapshot is too large to send");
+        mesh.on_reject(node, session, Reject { revision, name: "snapshot".to_owned(), reason })
+    });
+}
+
 /// Sends the difference, or the whole when that is not known or would be no smaller than a chunk of it.
-async fn send(metrics: &Metrics, sender: &mut FrameSender, push: &Push) -> Result<(), SessionError> {
+async fn send(metrics: &Metrics, sender: &mut FrameSender, push: &Push) -> Result<Sent, SessionError> {
     match push.delta.as_ref().map(|delta| (delta, wire::encode_part(delta).len())) {
         Some((delta, len)) if len <= CHUNK_LEN => {
             sender.send(delta).await?;
             metrics.pushed("delta", len);
-            Ok(())
+            Ok(Sent::Delta)
         }
         _ => send_whole(metrics, sender, &push.snapshot).await,
     }
@@ -297,21 +321,19 @@ async fn send_whole(
     metrics: &Metrics,
     sender: &mut FrameSender,
     snapshot: &Snapshot,
-) -> Result<(), SessionError> {
+) -> Result<Sent, SessionError> {
     let bytes = wire::encode_part(snapshot);
     let count = u32::try_from(bytes.len().div_ceil(CHUNK_LEN)).unwrap_or(u32::MAX);
     if count > MAX_CHUNKS {
         metrics.pushes_too_large.inc();
-        let (len, revision) = (bytes.len(), snapshot.revision);
-        tracing::error!(%revision, len, "a node's snapshot is too large to send: let it listen for fewer services");
-        return Ok(());
+        return Ok(Sent::TooLarge(bytes.len()));
     }
     for (index, bytes) in (0..).zip(bytes.chunks(CHUNK_LEN)) {
         let bytes = bytes.to_vec();
         sender.send(&SnapshotChunk { revision: snapshot.revision, index, count, bytes }).await?;
     }
     metrics.pushed("whole", bytes.len());
-    Ok(())
+    Ok(Sent::Whole)
 }
 
 /// Waits for a change, then for those that come right after it.

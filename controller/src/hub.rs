@@ -315,6 +315,11 @@ impl Attendance {
         self.hub.mesh(|mesh| mesh.poll_turn(&self.node, self.session))
     }
 
+    /// Whether a push to the node is on its way.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.hub.mesh(|mesh| mesh.awaits_answer(&self.node))
+    }
+
     /// Notes something that only this node's session may say.
     pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Mesh, &NodeName, SessionId) -> T) -> T {
         self.hub.mesh(|mesh| note(mesh, &self.node, self.session))

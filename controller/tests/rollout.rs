@@ -2,9 +2,9 @@
 
 mod support;
 
-use sinew_api::control::REJECT_BASE;
+use sinew_api::control::{REJECT_BASE, Register};
 use support::Controller;
-use support::node::{Heard, Node, endpoints, register};
+use support::node::{Heard, Node, endpoints, join, register};
 
 /// Services of the mesh in which one endpoint changes.
 const SERVICES: usize = 1000;
@@ -119,4 +119,40 @@ async fn a_snapshot_that_was_refused_is_not_sent_again_until_something_changes()
     let next = caller.snapshot().await;
     assert!(next.revision > offered.revision);
     assert_eq!(endpoints(&next), ["orders at n2/0", "orders at n3/0"]);
+}
+
+/// Endpoints with as many and as long labels as are taken: a megabyte is one node's.
+fn fat_host() -> Register {
+    let names: Vec<_> = std::iter::repeat_n("orders", 180).collect();
+    let labels: std::collections::BTreeMap<_, _> =
+        (0..16).map(|n| (format!("{n:063}"), "x".repeat(256))).collect();
+    let mut register = register(&names, &[]);
+    register.serves.iter_mut().for_each(|serve| serve.labels.clone_from(&labels));
+    register
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_too_large_is_said_and_holds_nothing_up() {
+    let controller = Controller::start().await;
+    let mut hosts = Vec::new();
+    for number in 0..11 {
+        let token = controller.token(&format!("host-{number}"), &["orders"]).await;
+        let credentials = join(&controller, &token).await.expect("joined");
+        let mut host = Node::open(&controller, &credentials, &fat_host()).await;
+        assert!(matches!(host.hear().await, Some(Heard::Welcome(_))));
+        hosts.push(host);
+    }
+
+    let (mut caller, _) = Node::up(&controller, "caller", &[], &["orders"]).await;
+    controller.metric_becomes("sinew_controller_pushes_too_large_total", 1).await;
+
+    let status = controller.status().await;
+    let refused = status.nodes.iter().find(|node| node.name.as_str() == "caller").expect("registered");
+    let why = refused.rejected.as_ref().expect("it is said in status");
+    assert!(refused.connected && why.reason.contains("fewer services"), "{why:?}");
+    // As soon as it fits, it is sent: nobody waits for an answer to what was not.
+    for host in hosts.drain(..5) {
+        host.close();
+    }
+    caller.snapshot_where(|snapshot| endpoints(snapshot).len() == 6 * 180).await;
 }

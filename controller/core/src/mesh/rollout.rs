@@ -61,7 +61,12 @@ impl Rollout {
 
     /// Whether the node should be sent what it must know since `concerned`.
     fn is_due(&self, concerned: Revision) -> bool {
-        self.pushed.is_none() && self.answered.is_none_or(|answered| answered < concerned)
+        !self.awaits_answer() && self.answered.is_none_or(|answered| answered < concerned)
+    }
+
+    /// Whether a push is on its way.
+    fn awaits_answer(&self) -> bool {
+        self.pushed.is_some()
     }
 
     /// Sends a snapshot; none when the node holds the same already.
@@ -141,6 +146,12 @@ impl Mesh {
                 Turn::Rest
             }
         }
+    }
+
+    /// Whether a push to a node is on its way: it was sent, and the node has not answered.
+    #[must_use]
+    pub fn awaits_answer(&self, name: &NodeName) -> bool {
+        self.nodes.get(name).is_some_and(|node| node.rollout.awaits_answer())
     }
 
     /// Takes a node's word that it uses a push. False when it is nobody's to say: the session is not the

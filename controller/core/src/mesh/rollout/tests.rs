@@ -45,6 +45,21 @@ fn nothing_is_pushed_before_the_last_push_was_answered() {
 }
 
 #[test]
+fn an_answer_is_awaited_to_the_newest_push_and_not_to_one_before() {
+    let mut rollout = at_5();
+    assert!(!rollout.awaits_answer());
+
+    rollout.push(snapshot(6, DefaultPolicy::Deny)).expect("it differs");
+    rollout.on_ack(Revision(6));
+    rollout.push(snapshot(7, DefaultPolicy::Allow)).expect("it differs");
+    rollout.on_ack(Revision(6));
+
+    assert!(rollout.awaits_answer());
+    rollout.on_reject(&reject(7, "service orders"));
+    assert!(!rollout.awaits_answer());
+}
+
+#[test]
 fn an_answer_to_what_was_not_asked_is_not_taken() {
     let mut rollout = at_5();
     rollout.push(snapshot(6, DefaultPolicy::Deny)).expect("it differs");
