@@ -202,8 +202,8 @@ async fn tell(
                 let until = Instant::now() + PUSH_TIME;
                 deadline = Some(until);
                 match timeout_at(until, send(&hub.metrics, sender, &push)).await {
-                    Ok(Ok(Sent::Whole | Sent::Delta)) => {}
-                    Ok(Ok(Sent::TooLarge(len))) => unsent(attendance, push.snapshot.revision, len),
+                    Ok(Ok(Fate::Sent)) => {}
+                    Ok(Ok(Fate::TooLarge(len))) => unsent(attendance, push.snapshot.revision, len),
                     Ok(Err(error)) => return Ending::Lost(error.to_string()),
                     Err(_) => return Ending::TooSlow(NOT_TAKEN),
                 }
@@ -284,9 +284,8 @@ async fn hear(
 }
 
 /// What became of a push.
-enum Sent {
-    Delta,
-    Whole,
+enum Fate {
+    Sent,
     /// Nothing was sent: it has so many bytes.
     TooLarge(usize),
 }
@@ -305,12 +304,12 @@ fn unsent(attendance: &Attendance, revision: Revision, len: usize) {
 }
 
 /// Sends the difference, or the whole when that is not known or would be no smaller than a chunk of it.
-async fn send(metrics: &Metrics, sender: &mut FrameSender, push: &Push) -> Result<Sent, SessionError> {
+async fn send(metrics: &Metrics, sender: &mut FrameSender, push: &Push) -> Result<Fate, SessionError> {
     match push.delta.as_ref().map(|delta| (delta, wire::encode_part(delta).len())) {
         Some((delta, len)) if len <= CHUNK_LEN => {
             sender.send(delta).await?;
             metrics.pushed("delta", len);
-            Ok(Sent::Delta)
+            Ok(Fate::Sent)
         }
         _ => send_whole(metrics, sender, &push.snapshot).await,
     }
@@ -321,19 +320,19 @@ async fn send_whole(
     metrics: &Metrics,
     sender: &mut FrameSender,
     snapshot: &Snapshot,
-) -> Result<Sent, SessionError> {
+) -> Result<Fate, SessionError> {
     let bytes = wire::encode_part(snapshot);
     let count = u32::try_from(bytes.len().div_ceil(CHUNK_LEN)).unwrap_or(u32::MAX);
     if count > MAX_CHUNKS {
         metrics.pushes_too_large.inc();
-        return Ok(Sent::TooLarge(bytes.len()));
+        return Ok(Fate::TooLarge(bytes.len()));
     }
     for (index, bytes) in (0..).zip(bytes.chunks(CHUNK_LEN)) {
         let bytes = bytes.to_vec();
         sender.send(&SnapshotChunk { revision: snapshot.revision, index, count, bytes }).await?;
     }
     metrics.pushed("whole", bytes.len());
-    Ok(Sent::Whole)
+    Ok(Fate::Sent)
 }
 
 /// Waits for a change, then for those that come right after it.

@@ -4,6 +4,8 @@
 //! the links of a peer. A link is only made after both ends greeted each other, so whoever holds one
 //! holds an authenticated peer.
 
+mod flow;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,8 +20,10 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::lifetime::{Age, Fingerprint, Lifetime};
 use crate::quic::{STREAMS_AT_FIRST, STREAMS_MAX};
-use crate::stream::{RecvStream, SendStream, StreamError};
+use crate::stream::StreamError;
 use crate::validity::Trust;
+
+pub use flow::{Stream, StreamGuard};
 
 /// How long after its last use a peer is kept warm.
 const WARM_FOR_US: u64 = 10_000_000;
@@ -200,10 +204,15 @@ impl Link {
         self.connection.stats()
     }
 
-    /// The verdicts as they change.
-    #[must_use]
-    pub fn verdicts(&self) -> watch::Receiver<Verdict> {
-        self.verdicts.subscribe()
+    /// Waits until it is suspect or dead. The monitor's last word does not count when an answer came since, as for
+    /// picks: otherwise a link would be picked and left in a circle until the next look.
+    pub async fn suspected(&self) {
+        let mut verdicts = self.verdicts.subscribe();
+        while verdicts.wait_for(|verdict| *verdict >= Verdict::Suspect).await.is_ok() && self.usable() {
+            if verdicts.changed().await.is_err() {
+                break;
+            }
+        }
     }
 
     /// The verdict of the last look.
@@ -354,47 +363,4 @@ fn received_frames(frames: &quinn::FrameStats) -> u64 {
         + frames.max_stream_data
         + frames.max_streams_bidi
         + frames.new_connection_id
-}
-
-/// Counts a stream on its link for as long as it lives.
-#[derive(Debug)]
-pub struct StreamGuard {
-    link: Arc<Link>,
-    incoming: bool,
-}
-
-impl StreamGuard {
-    fn new(link: &Arc<Link>) -> Self {
-        link.begin_use();
-        Self { link: Arc::clone(link), incoming: false }
-    }
-
-    /// The link that the stream is on.
-    #[must_use]
-    pub fn link(&self) -> &Arc<Link> {
-        &self.link
-    }
-}
-
-impl Drop for StreamGuard {
-    fn drop(&mut self) {
-        self.link.end_use(self.incoming);
-    }
-}
-
-/// A flow inside a connection, carrying one application connection.
-#[derive(Debug)]
-pub struct Stream {
-    /// To the peer.
-    pub send: SendStream,
-    /// From the peer.
-    pub receive: RecvStream,
-    /// Keeps the link's count; drop it last.
-    pub guard: StreamGuard,
-}
-
-impl Stream {
-    fn new((send, receive): (quinn::SendStream, quinn::RecvStream), guard: StreamGuard) -> Self {
-        Self { send: SendStream::new(send), receive: RecvStream::new(receive), guard }
-    }
 }

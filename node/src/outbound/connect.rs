@@ -15,13 +15,11 @@ use sinew_node_core::{Outcome, Record};
 use sinew_transport::{Link, Stream, StreamError};
 use sinew_transport_core::Code;
 use sinew_transport_core::ids::{EndpointId, ServiceName};
-use sinew_transport_core::link::Verdict;
 use sinew_transport_core::wire::{Accepted, Class, Preamble, StreamKind};
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Connection;
-use super::connected::{Connected, Hold, suspected};
+use super::connected::{Connected, Hold};
 use super::pick::{Pick, pick};
 use crate::app::AppReader;
 use crate::copy::{Sink, Source};
@@ -152,13 +150,12 @@ impl Attempt<'_> {
     ) -> Result<Connected, Left> {
         let Some(peer) = &self.pick.way.peer else { return self.run_local(replay, turns).await };
         let link = peer.link_for(self.connection.shard).ok_or(Left::Free(None, "NO_LINK"))?;
-        let mut verdicts = link.verdicts();
         let opened = tokio::select! {
             opened = timeout_at(self.deadline, link.open()) => opened,
-            () = suspected(&link, &mut verdicts) => return Err(Left::Free(None, "SUSPECT")),
+            () = link.suspected() => return Err(Left::Free(None, "SUSPECT")),
         };
         match opened {
-            Ok(Ok(stream)) => self.offer(stream, &link, verdicts, replay, reader, turns).await,
+            Ok(Ok(stream)) => self.offer(stream, &link, replay, reader, turns).await,
             Ok(Err(_)) => Err(Left::Free(None, "LOST")),
             Err(_) => Err(Left::Final(Outcome::Overloaded, "the peer allows no more streams".into())),
         }
@@ -169,7 +166,6 @@ impl Attempt<'_> {
         &self,
         stream: Stream,
         link: &Arc<Link>,
-        mut verdicts: watch::Receiver<Verdict>,
         replay: &mut Replay,
         reader: &mut AppReader,
         turns: EndpointTurns,
@@ -206,7 +202,7 @@ impl Attempt<'_> {
                 tokio::select! {
                     biased;
                     answer = &mut answer => break answer,
-                    () = suspected(link, &mut verdicts), if handed == 0 => {
+                    () = link.suspected(), if handed == 0 => {
                         send.reset(Code::Broken);
                         return Err(Left::Free(None, "SUSPECT"));
                     }

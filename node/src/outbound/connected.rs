@@ -6,10 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 
 use sinew_node_core::{Outcome, Record};
-use sinew_transport::Link;
 use sinew_transport::link::StreamGuard;
-use sinew_transport_core::link::Verdict;
-use tokio::sync::watch;
 
 use crate::app::{AppReader, AppWriter};
 use crate::copy::{Meter, Sink, Source, join};
@@ -114,22 +111,7 @@ async fn while_untouched(meter: &Meter<'_>, waited_for: impl Future<Output = ()>
 /// Waits until whoever has the connection falls silent.
 async fn silence(hold: &Hold) {
     match hold {
-        Hold::Stream(guard) => suspected(guard.link(), &mut guard.link().verdicts()).await,
+        Hold::Stream(guard) => guard.link().suspected().await,
         Hold::Local(_) => std::future::pending().await,
     }
-}
-
-/// Waits until the link is suspect or dead. The monitor's last word does not count when an answer came since,
-/// as for picks: otherwise a link would be picked and left in a circle until the next look.
-pub(super) async fn suspected(link: &Link, verdicts: &mut watch::Receiver<Verdict>) {
-    while verdicts.wait_for(|verdict| *verdict >= Verdict::Suspect).await.is_ok() {
-        if !link.usable() {
-            return;
-        }
-        if verdicts.changed().await.is_err() {
-            break;
-        }
-    }
-    // The link itself is gone; the stream says so, too.
-    std::future::pending::<()>().await;
 }
