@@ -196,7 +196,7 @@ async fn create_token(
 ))]
 async fn metrics(State(api): State<Api>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    api.hub.measure().await;
+    api.hub.measure();
     for (reason, count) in api.sessions.refused() {
         Metrics::set_reason(&api.hub.metrics.refused, reason, count);
     }

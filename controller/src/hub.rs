@@ -34,6 +34,10 @@ use crate::store::StoreError;
 /// loses of them the nodes bring back.
 const SAVE_AFTER: Duration = Duration::from_millis(250);
 
+/// After how many revisions it is tried again to reserve some, when the store failed: not with every change, of
+/// which there may be thousands a second.
+const RESERVE_AGAIN: u64 = 1000;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -183,11 +187,13 @@ impl Hub {
     /// twice. For as long as it is polled.
     pub(crate) async fn keep_time(&self) {
         let mut changed = self.watch();
-        let mut save_at = None;
+        let (mut save_at, mut reserved) = (None, Revision::default());
         loop {
             let (deadline, revision, unsaved) =
                 self.mesh(|mesh| (mesh.poll_timeout(), mesh.revision(), mesh.has_unsaved()));
-            self.reserve(revision).await;
+            if revision >= reserved {
+                reserved = self.reserve(revision).await;
+            }
             save_at = save_at.or_else(|| unsaved.then(|| Instant::now() + SAVE_AFTER));
             tokio::select! {
                 _ = changed.changed() => {}
@@ -206,11 +212,13 @@ impl Hub {
         }
     }
 
-    async fn reserve(&self, revision: Revision) {
+    /// Reserves revisions; up to which one nobody needs to ask again.
+    async fn reserve(&self, revision: Revision) -> Revision {
         let reserved = async { self.ledger().await?.reserve(revision).await };
-        if let Err(error) = reserved.await {
+        reserved.await.unwrap_or_else(|error| {
             tracing::error!(%error, %revision, "revisions are not kept: after a restart their numbers would repeat");
-        }
+            Revision(revision.0 + RESERVE_AGAIN)
+        })
     }
 
     /// Saves who is registered with what.
@@ -275,16 +283,17 @@ impl Hub {
         Ok(outcome)
     }
 
-    /// Brings the gauges up to date.
-    pub(crate) async fn measure(&self) {
+    /// Brings the gauges up to date; that of tokens stays while the ledger waits for the disk.
+    pub(crate) fn measure(&self) {
         let (nodes, revision, moved) =
             self.mesh(|mesh| (mesh.node_count(), mesh.revision(), mesh.weights_moved()));
         self.metrics.weights_moved.inner().store(moved, Relaxed);
-        let outstanding = self.ledger.lock().await.outstanding(self.wall_now().as_secs());
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.metrics.nodes.set(gauge(nodes));
         self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
-        self.metrics.tokens_outstanding.set(gauge(outstanding));
+        if let Ok(ledger) = self.ledger.try_lock() {
+            self.metrics.tokens_outstanding.set(gauge(ledger.outstanding(self.wall_now().as_secs())));
+        }
     }
 }
 

@@ -199,15 +199,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes sure that no later run hands out this revision again, nor those that follow soon.
-    pub(crate) async fn reserve(&mut self, revision: Revision) -> Result<(), StoreError> {
-        if revision.0 + REVISIONS_LEFT <= self.reserved.0 {
-            return Ok(());
+    /// Makes sure that no later run hands out this revision again, nor those that follow soon. Answers up to which
+    /// revision nobody needs to ask again.
+    pub(crate) async fn reserve(&mut self, revision: Revision) -> Result<Revision, StoreError> {
+        if revision.0 + REVISIONS_LEFT > self.reserved.0 {
+            let reserved = Revision(revision.0 + REVISIONS_RESERVED);
+            self.keep(vec![reserved_op(reserved)]).await?;
+            self.reserved = reserved;
         }
-        let reserved = Revision(revision.0 + REVISIONS_RESERVED);
-        self.keep(vec![reserved_op(reserved)]).await?;
-        self.reserved = reserved;
-        Ok(())
+        Ok(Revision(self.reserved.0 - REVISIONS_LEFT))
     }
 
     /// Commits a transaction, unless another controller was here meanwhile.
