@@ -205,8 +205,9 @@ text_impls!(ServiceName);
 
 /// One instance of a service on one node: the node, and the number of the place there.
 ///
-/// The slot is the position of the `[[serve]]` entry in the node's configuration. It is only a hint on
-/// the wire: the destination checks that the service named beside it is what stands in that slot.
+/// The slot is the position of the `[[serve]]` entry in the node's configuration, or a later number for what came
+/// while the node ran. It is only a hint on the wire: the destination checks that the service named beside it is
+/// what stands in that slot.
 #[derive(
     Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode, serde::Serialize, serde::Deserialize,
 )]
