@@ -66,7 +66,7 @@ impl EndpointTurns {
         if let Some((now_us, latency_us)) = latency {
             if self.silences.load(Relaxed) == self.silences_now() {
                 self.way.endpoint.load.on_latency(now_us, latency_us);
-                self.way.endpoint.tally.on_turn(latency_us);
+                self.way.endpoint.tally.on_turn(now_us, latency_us);
             }
             self.plane.metrics.turn(latency_us);
         }

@@ -245,10 +245,16 @@ impl<'a> Run<'a> {
                 self.mesh.set_latency(endpoint, declared + *by).await?;
             }
             Action::Kill { node } => self.mesh.kill_node(node).await?,
-            Action::Return { node } | Action::Start { node } => {
+            Action::Return { node } => {
                 let state = self.mesh.start_node(node)?;
                 self.follow(index, async move {
                     wait::node(&state).await.map(Some).map_err(|why| why.to_string())
+                });
+            }
+            Action::Start { node } => {
+                let state = self.mesh.start_node(node)?;
+                self.follow(index, async move {
+                    wait::joined_node(&state).await.map(Some).map_err(|why| why.to_string())
                 });
             }
             Action::KillController => self.mesh.kill_controller().await?,

@@ -59,10 +59,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The names of expectations that the quickstart misses without a mechanism.
-fn missed_without(mechanism: &str) -> Vec<String> {
+/// The names of expectations that the quickstart misses without some mechanisms.
+fn missed_without(mechanisms: &[&str]) -> Vec<String> {
     let _beside_others = MACHINE.read();
-    let output = bench(&[QUICKSTART, "--without", mechanism, "--no-progress", "--output", "json"]);
+    let mut args = vec![QUICKSTART, "--no-progress", "--output", "json"];
+    args.extend(mechanisms.iter().flat_map(|mechanism| ["--without", *mechanism]));
+    let output = bench(&args);
     println!("{}", stderr(&output));
     assert_eq!(output.status.code(), Some(79));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -86,22 +88,32 @@ fn the_quickstart_meets_every_expectation() {
 
     let table = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{table}\n{}", stderr(&output));
-    for name in ["failed", "wrong_bytes", "slow_share", "dead_picks", "share_back", "p99"] {
+    for name in [
+        "failed",
+        "wrong_bytes",
+        "share_gained",
+        "undisturbed",
+        "slow_share",
+        "first_picks",
+        "dead_picks",
+        "share_back",
+        "p99",
+    ] {
         assert!(table.contains(name), "{name} is missing in\n{table}");
     }
 }
 
 #[test]
 fn without_failover_a_dead_node_is_picked() {
-    let missed = missed_without("failover");
+    let missed = missed_without(&["failover"]);
 
     assert!(missed.iter().any(|name| name == "dead_picks"), "{missed:?}");
     assert!(!missed.iter().any(|name| name == "slow_share" || name == "wrong_bytes"), "{missed:?}");
 }
 
 #[test]
-fn without_latency_a_slow_endpoint_keeps_its_share() {
-    let missed = missed_without("latency");
+fn without_its_own_view_and_without_weights_a_caller_leaves_a_slow_endpoint_its_share() {
+    let missed = missed_without(&["latency", "weights"]);
 
     assert!(missed.iter().any(|name| name == "slow_share"), "{missed:?}");
     let others = ["failed", "wrong_bytes", "dead_picks", "share_back"];
@@ -109,8 +121,17 @@ fn without_latency_a_slow_endpoint_keeps_its_share() {
 }
 
 #[test]
+fn without_weights_a_fresh_caller_runs_into_the_slow_endpoint() {
+    let missed = missed_without(&["weights"]);
+
+    assert!(missed.iter().any(|name| name == "first_picks"), "{missed:?}");
+    let others = ["failed", "wrong_bytes", "share_gained", "slow_share", "dead_picks", "share_back"];
+    assert!(!missed.iter().any(|name| others.contains(&name.as_str())), "{missed:?}");
+}
+
+#[test]
 fn without_probation_a_node_that_returned_does_not_get_its_share_back() {
-    let missed = missed_without("probation");
+    let missed = missed_without(&["probation"]);
 
     assert!(missed.iter().any(|name| name == "share_back"), "{missed:?}");
     let others = ["failed", "wrong_bytes", "slow_share", "dead_picks"];

@@ -159,9 +159,10 @@ pub struct EndpointReport {
     pub service: ServiceName,
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// The mean of its turns since the last report, in microseconds, the link included.
+    /// How long its turns took toward the end of that time, in microseconds, the link included: an average that
+    /// remembers a quarter of a second.
     pub latency_us: u64,
-    /// How many turns that is the mean of; 0: none was measured.
+    /// How many turns there were; 0: nothing was measured.
     pub turns: u32,
     /// Connections in progress.
     pub in_flight: u32,

@@ -28,6 +28,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::stamped::{Stamped, millis};
+
 /// The time in which an average falls to 37 % without a higher sample. Finagle and linkerd2 take 10 s; here one
 /// hiccup of a machine, which lifts every endpoint on it, is forgiven after some two seconds. With 5 s such
 /// hiccups made fast endpoints look like a slow one for ten, and it got their traffic.
@@ -47,7 +49,7 @@ const NEITHER_MEASURED_US: f64 = 1.0;
 /// How loaded one endpoint is. All shards share one record.
 #[derive(Debug, Default)]
 pub struct Load {
-    /// An [`Average`], or 0 as long as nothing was measured.
+    /// A [`Stamped`] one, or 0 as long as nothing was measured.
     average: AtomicU64,
     in_flight: AtomicU32,
 }
@@ -72,19 +74,16 @@ impl Load {
 
     /// Tells that a turn took `sample_us`.
     pub fn on_latency(&self, now_us: u64, sample_us: u64) {
-        let at_ms = millis(now_us);
-        #[expect(clippy::cast_precision_loss, reason = "an average needs no more than 24 bits")]
-        let sample_us = (sample_us as f32).max(1.0);
+        let sample = Stamped::new(now_us, sample_us);
         // Err says that nothing had to change.
         let _ = self.average.fetch_update(Relaxed, Relaxed, |word| {
-            let peak = Average { us: sample_us, at_ms };
-            let Some(average) = Average::unpack(word) else { return Some(peak.pack()) };
-            let decayed = average.decayed(at_ms);
-            if sample_us >= decayed {
-                Some(peak.pack())
+            let Some(average) = Stamped::unpack(word) else { return Some(sample.pack()) };
+            let decayed = decayed(average, sample.at_ms);
+            if sample.us >= decayed {
+                Some(sample.pack())
             } else {
                 // Within a millisecond nothing decays, and moving the stamp would lose the rest of it.
-                (average.age_ms(at_ms) > 0).then(|| Average { us: decayed, at_ms }.pack())
+                (average.age_ms(sample.at_ms) > 0).then(|| Stamped { us: decayed, ..sample }.pack())
             }
         });
     }
@@ -98,7 +97,7 @@ impl Load {
     /// The average in microseconds, decayed by its age; 0 when nothing was measured.
     #[must_use]
     pub fn latency_us(&self, now_us: u64) -> f64 {
-        self.average().map_or(0.0, |average| f64::from(average.decayed(millis(now_us))))
+        self.average().map_or(0.0, |average| f64::from(decayed(average, millis(now_us))))
     }
 
     /// Whether anything was measured.
@@ -141,7 +140,7 @@ impl Load {
             (Some(mine), Some(theirs)) => f64::from(mine.us.min(theirs.us)),
         };
         let latency =
-            |average: Option<Average>| average.map_or(floor, |a| f64::from(a.decayed(at_ms)).max(floor));
+            |average: Option<Stamped>| average.map_or(floor, |a| f64::from(decayed(a, at_ms)).max(floor));
         (latency(mine) * self.shares(), latency(theirs) * other.shares())
     }
 
@@ -151,8 +150,8 @@ impl Load {
         self.average.store(0, Relaxed);
     }
 
-    fn average(&self) -> Option<Average> {
-        Average::unpack(self.average.load(Relaxed))
+    fn average(&self) -> Option<Stamped> {
+        Stamped::unpack(self.average.load(Relaxed))
     }
 
     fn shares(&self) -> f64 {
@@ -160,43 +159,12 @@ impl Load {
     }
 }
 
-/// An average and when it was brought up to date; fits into one atomic word.
-///
-/// The stamp is in milliseconds and wraps after 49 days; ages are differences of less than half of that.
-/// A measurement older still looks new, until the next sample.
-#[derive(Debug, Clone, Copy)]
-struct Average {
-    /// At least 1, which keeps the packed word from being 0.
-    us: f32,
-    at_ms: u32,
-}
-
-impl Average {
-    fn pack(self) -> u64 {
-        u64::from(self.us.to_bits()) << 32 | u64::from(self.at_ms)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "takes the word apart")]
-    fn unpack(word: u64) -> Option<Self> {
-        (word != 0).then(|| Self { us: f32::from_bits((word >> 32) as u32), at_ms: word as u32 })
-    }
-
-    /// 0 when another thread has brought it up to date since `now` was read.
-    fn age_ms(self, now_ms: u32) -> u32 {
-        u32::try_from(now_ms.wrapping_sub(self.at_ms).cast_signed()).unwrap_or(0)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "an average needs no more than 24 bits")]
-    fn decayed(self, now_ms: u32) -> f32 {
-        let slowness = self.us / 1000.0 * DECAY_PER_LATENCY as f32;
-        let over_ms = slowness.clamp(DECAY.as_millis() as f32, DECAY_MAX.as_millis() as f32);
-        (self.us * (-(self.age_ms(now_ms) as f32) / over_ms).exp()).max(1.0)
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "wraps, see `Average`")]
-fn millis(now_us: u64) -> u32 {
-    (now_us / 1000) as u32
+/// An average as it is at `now`.
+#[expect(clippy::cast_precision_loss, reason = "an average needs no more than 24 bits")]
+fn decayed(average: Stamped, now_ms: u32) -> f32 {
+    let slowness = average.us / 1000.0 * DECAY_PER_LATENCY as f32;
+    let over_ms = slowness.clamp(DECAY.as_millis() as f32, DECAY_MAX.as_millis() as f32);
+    (average.us * (-(average.age_ms(now_ms) as f32) / over_ms).exp()).max(1.0)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub mod record;
 pub mod report;
 pub mod shares;
 pub mod source;
+mod stamped;
 pub mod tally;
 pub mod turns;
 pub mod verdict;

@@ -129,9 +129,9 @@ mod tests {
     fn what_happened_before_the_session_is_not_told_and_what_happens_is_told_once() {
         let view = view(3);
         let records = records(&view);
-        records[0].tally.on_turn(5000);
+        records[0].tally.on_turn(1, 5000);
         let mut reporter = Reporter::begin(&view);
-        records[1].tally.on_turn(700);
+        records[1].tally.on_turn(1, 700);
         records[1].tally.on_end(false);
         records[2].load.on_open();
 

@@ -24,6 +24,10 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// a build or with other scenarios.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a node that is ready may take to reach its peers before it is taken as it is: of those that are down,
+/// nothing comes.
+const LINKS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long one question may take.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -84,6 +88,29 @@ pub async fn node(state: &Path) -> Result<NodePorts, NotReady> {
     Ok(ports)
 }
 
+/// The ports of a node that was started for the first time, once it is ready and has tried its links. Otherwise
+/// its first connections would all go to whoever answered its handshake first.
+///
+/// # Errors
+/// [`NotReady`] says what it still lacked. A peer that does not answer is none.
+pub async fn joined_node(state: &Path) -> Result<NodePorts, NotReady> {
+    let ports = node(state).await?;
+    let Some(admin) = ports.admin else { return Ok(ports) };
+    let what = format!("the peers of the node at {admin} to be up");
+    let all_up = until(&what, || async move {
+        let (_, metrics) = get(admin, "/metrics", None).await?;
+        peers_up(&String::from_utf8_lossy(&metrics))
+    });
+    let _ = tokio::time::timeout(LINKS_PATIENCE, all_up).await;
+    Ok(ports)
+}
+
+/// Whether all peers in a node's metrics are up, and otherwise the first that is not.
+fn peers_up(metrics: &str) -> Result<(), String> {
+    let down = |line: &&str| line.starts_with("sinew_peer_up{") && !line.ends_with(" 1");
+    metrics.lines().find(down).map_or(Ok(()), |line| Err(line.to_owned()))
+}
+
 /// The mesh as the controller sees it, once `settled` finds nothing missing.
 pub(super) async fn status(
     api: SocketAddr,
@@ -128,5 +155,19 @@ async fn get(address: SocketAddr, path: &str, bearer: Option<&str>) -> Result<(u
     match tokio::time::timeout(QUESTION_TIMEOUT, question).await {
         Ok(answer) => answer.map_err(|e| format!("{address}{path}: {e}")),
         Err(_) => Err(format!("{address}{path}: no answer in {QUESTION_TIMEOUT:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_peer_that_is_not_up_is_named() {
+        let metrics =
+            |n2| format!("sinew_peer_up{{peer=\"n1\"}} 1\nsinew_peer_up{{peer=\"n2\"}} {n2}\n# EOF\n");
+
+        assert_eq!(peers_up(&metrics(1)), Ok(()));
+        assert_eq!(peers_up(&metrics(0)), Err("sinew_peer_up{peer=\"n2\"} 0".to_owned()));
     }
 }

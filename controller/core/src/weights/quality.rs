@@ -6,6 +6,10 @@
 //! weights are made. So nothing is counted twice, and a node that has never called an endpoint knows what to
 //! expect of it: what others see, minus their links, plus its own.
 //!
+//! **What was measured last holds.** Callers leave an endpoint at its first slow answer, each by its own view;
+//! then nothing more is measured, and one report is all there will be. It is folded in again every time until
+//! another comes or it is stale, so that damping delays a verdict and does not soften it.
+//!
 //! **Coming back.** An endpoint that lost all its traffic is measured by nobody. After [`STALE_AFTER`] its work
 //! drifts toward what the other endpoints of its service take, with [`FORGET`]; failures are forgotten with
 //! [`ERRORS_FORGET`]. So whatever was held against it, within some [`FORGET`]s it is tried again, and the first
@@ -40,12 +44,18 @@ const TURNS_MAX: u32 = 100;
 /// The longest turn that is believed: whatever takes longer is just as bad.
 const TURN_MAX_US: u64 = 60_000_000;
 
+/// What one moment's reports say of an endpoint's work.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    log: f64,
+    at: Duration,
+}
+
 /// One endpoint. See the module's text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Quality {
     work: Option<Damped>,
-    /// When the last sample was folded in.
-    measured_at: Option<Duration>,
+    last: Option<Sample>,
     /// Samples since the last fold: turns, and the sum of their logarithms.
     turns: f64,
     logs: f64,
@@ -75,20 +85,23 @@ impl Quality {
         let keep = (-dt.as_secs_f64() / ERRORS_FORGET.as_secs_f64()).exp();
         let (good, failed) = std::mem::take(&mut self.ended);
         (self.good, self.failed) = (self.good * keep + good, self.failed * keep + failed);
+        // What is measured after a long silence counts for all of it.
+        let since = self.last.filter(|last| now.saturating_sub(last.at) > STALE_AFTER);
+        let since = since.map_or(dt, |last| now.saturating_sub(last.at));
         if self.turns > 0.0 {
-            let log = self.logs / self.turns;
-            match (&mut self.work, self.measured_at) {
-                (Some(work), Some(at)) => work.on_sample(now.saturating_sub(at), log),
-                (work, _) => *work = Some(Damped::new(log)),
-            }
-            self.measured_at = Some(now);
+            self.last = Some(Sample { log: self.logs / self.turns, at: now });
             (self.turns, self.logs) = (0.0, 0.0);
+        }
+        let Some(last) = self.last.filter(|_| !self.is_stale(now)) else { return };
+        match &mut self.work {
+            Some(work) => work.on_sample(since, last.log),
+            none => *none = Some(Damped::new(last.log)),
         }
     }
 
     /// Whether the last measurement is too old to be relied on.
     pub(super) fn is_stale(&self, now: Duration) -> bool {
-        self.measured_at.is_some_and(|at| now.saturating_sub(at) > STALE_AFTER)
+        self.last.is_some_and(|last| now.saturating_sub(last.at) > STALE_AFTER)
     }
 
     /// Comes closer to what the others take, when nobody measures it.

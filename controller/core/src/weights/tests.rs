@@ -125,6 +125,29 @@ fn an_endpoint_that_slows_by_100_ms_is_left_with_under_a_tenth_after_two_reports
 }
 
 #[test]
+fn an_endpoint_that_its_callers_left_at_its_first_slow_answers_is_left_by_weights_too() {
+    let mut story = Story::new(&[("n1", ""), ("n2", ""), ("n3", "")], &[("caller", "")]);
+    let links = || ["n1", "n2", "n3"].map(|to| link(to, 200)).to_vec();
+    let fast = |to| seen(to, 12 * MS);
+    for _ in 0..10 {
+        story.says("caller", links(), vec![fast("n1"), fast("n2"), fast("n3")]);
+        story.tick();
+    }
+
+    // What was in flight when it slowed is all that is ever measured: the caller's own view leaves it at once.
+    let last = EndpointReport { turns: 10, ..seen("n1", 412 * MS) };
+    story.says("caller", links(), vec![last, fast("n2"), fast("n3")]);
+    story.tick();
+    for _ in 0..4 {
+        story.says("caller", links(), vec![fast("n2"), fast("n3")]);
+        story.tick();
+    }
+
+    // Within a factor of two of the truth, 13 of 413.
+    assert!(story.weight("caller", "n1") < 2 * 13 * WEIGHT_MAX / 413 + 10, "{:?}", story.weights("caller"));
+}
+
+#[test]
 fn a_node_that_never_called_an_endpoint_expects_what_others_see_minus_their_link_plus_its_own() {
     let mut story = Story::new(&[("n1", ""), ("n2", "")], &[("near", ""), ("fresh", "")]);
     // n1 works 5 ms and is 1 ms away from `near`; n2 works 20 ms, and is as far.
