@@ -5,22 +5,20 @@
 //! next is asked from the mesh at that moment, so that the newest snapshot wins and a slow node holds up
 //! nobody but itself.
 
+mod push;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinew_api::Snapshot;
-use sinew_api::control::{
-    Ack, CHUNK_LEN, Farewell, FarewellReason, MAX_CHUNKS, Register, Reject, Renew, Renewed, Report,
-    SnapshotChunk, Welcome,
-};
+use sinew_api::control::{Ack, Farewell, FarewellReason, Register, Reject, Renew, Renewed, Report, Welcome};
 use sinew_api::hosting::Serving;
-use sinew_controller_core::{Mistake, Push, SessionEnd, Turn};
+use sinew_controller_core::{Mistake, SessionEnd, Turn};
 use sinew_transport::session::{self, FrameReceiver, FrameSender, Session, SessionCloser, SessionError};
-use sinew_transport_core::ids::{NodeName, Revision};
-use sinew_transport_core::wire::{self, Malformed, Message};
+use sinew_transport_core::ids::NodeName;
+use sinew_transport_core::wire::{Malformed, Message};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{self, Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Attendance, Hub, sleep_until};
@@ -29,8 +27,8 @@ use crate::renew::{Renewals, renew_only};
 
 /// How long a node may take to register. It has everything it says at hand.
 pub(crate) const REGISTER_TIME: Duration = Duration::from_secs(5);
-/// How long changes are collected before a push: when many nodes come at once, each hears of the others
-/// in a few snapshots instead of one for each.
+/// At most so often does a session look at what changed: the first change after a calm is told at once, and when
+/// many nodes come together, each hears of the others in a few snapshots instead of one for each.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 /// How long a push may take until the node has answered. 8 MiB in half a minute is 2 Mbit/s; who is slower
 /// than that is not reading.
@@ -183,7 +181,7 @@ async fn tell(
     answered: &Notify,
     mut answers: mpsc::Receiver<Renewed>,
 ) -> Ending {
-    let mut changed = hub.watch();
+    let mut changes = Changes { changed: hub.watch(), looked: None };
     // By when the push that is on its way must be answered.
     let mut deadline = None;
     let welcome = Welcome {
@@ -201,9 +199,11 @@ async fn tell(
             Turn::Push(push) => {
                 let until = Instant::now() + PUSH_TIME;
                 deadline = Some(until);
-                match timeout_at(until, send(&hub.metrics, sender, &push)).await {
-                    Ok(Ok(Fate::Sent)) => {}
-                    Ok(Ok(Fate::TooLarge(len))) => unsent(attendance, push.snapshot.revision, len),
+                match timeout_at(until, push::send(&hub.metrics, sender, &push)).await {
+                    Ok(Ok(push::Fate::Sent)) => {}
+                    Ok(Ok(push::Fate::TooLarge(len))) => {
+                        push::unsent(attendance, push.snapshot.revision, len)
+                    }
                     Ok(Err(error)) => return Ending::Lost(error.to_string()),
                     Err(_) => return Ending::TooSlow(NOT_TAKEN),
                 }
@@ -213,7 +213,7 @@ async fn tell(
         // Asked, not told: a word about the push before may come after this one was sent.
         deadline = deadline.filter(|_| attendance.awaits_answer());
         tokio::select! {
-            () = next_change(&mut changed) => {}
+            () = changes.next() => {}
             Some(renewed) = answers.recv() => if let Err(error) = sender.send(&renewed).await {
                 return Ending::Lost(error.to_string());
             },
@@ -283,65 +283,25 @@ async fn hear(
     }
 }
 
-/// What became of a push.
-enum Fate {
-    Sent,
-    /// Nothing was sent: it has so many bytes.
-    TooLarge(usize),
+/// What a session notices of changes.
+struct Changes {
+    changed: watch::Receiver<()>,
+    /// When the last one was noticed.
+    looked: Option<Instant>,
 }
 
-/// A push that can't be sent counts as refused: `status` says so, the node keeps what it has, and is sent the next
-/// one.
-fn unsent(attendance: &Attendance, revision: Revision, len: usize) {
-    let reason = format!(
-        "it has {len} bytes, and at most {} are sent; let the node listen for fewer services, or use fewer labels",
-        CHUNK_LEN * MAX_CHUNKS as usize
-    );
-    attendance.note(|mesh, node, session| {
-        tracing::error!(%node, %revision, reason, "a node's snapshot is too large to send");
-        mesh.on_reject(node, session, Reject { revision, name: "snapshot".to_owned(), reason })
-    });
-}
-
-/// Sends the difference, or the whole when that is not known or would be no smaller than a chunk of it.
-async fn send(metrics: &Metrics, sender: &mut FrameSender, push: &Push) -> Result<Fate, SessionError> {
-    match push.delta.as_ref().map(|delta| (delta, wire::encode_part(delta).len())) {
-        Some((delta, len)) if len <= CHUNK_LEN => {
-            sender.send(delta).await?;
-            metrics.pushed("delta", len);
-            Ok(Fate::Sent)
+impl Changes {
+    /// Waits for a change and, when another was noticed less than [`DEBOUNCE`] ago, for those that come with it.
+    async fn next(&mut self) {
+        if self.changed.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
-        _ => send_whole(metrics, sender, &push.snapshot).await,
+        if let Some(looked) = self.looked {
+            time::sleep_until(looked + DEBOUNCE).await;
+        }
+        self.changed.mark_unchanged();
+        self.looked = Some(Instant::now());
     }
-}
-
-/// Sends a snapshot whole, in as many chunks as it takes.
-async fn send_whole(
-    metrics: &Metrics,
-    sender: &mut FrameSender,
-    snapshot: &Snapshot,
-) -> Result<Fate, SessionError> {
-    let bytes = wire::encode_part(snapshot);
-    let count = u32::try_from(bytes.len().div_ceil(CHUNK_LEN)).unwrap_or(u32::MAX);
-    if count > MAX_CHUNKS {
-        metrics.pushes_too_large.inc();
-        return Ok(Fate::TooLarge(bytes.len()));
-    }
-    for (index, bytes) in (0..).zip(bytes.chunks(CHUNK_LEN)) {
-        let bytes = bytes.to_vec();
-        sender.send(&SnapshotChunk { revision: snapshot.revision, index, count, bytes }).await?;
-    }
-    metrics.pushed("whole", bytes.len());
-    Ok(Fate::Sent)
-}
-
-/// Waits for a change, then for those that come right after it.
-async fn next_change(changed: &mut watch::Receiver<()>) {
-    if changed.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    sleep(DEBOUNCE).await;
-    changed.mark_unchanged();
 }
 
 /// Whether a session whose stream ended was closed by the node or lost.

@@ -4,7 +4,6 @@
 //! - [`expiry`]: certificates that end while no controller lives, and nodes that come back after that.
 //! - [`copies`]: one state directory used twice.
 //! - [`controllers`]: several addresses of controllers, some of them dead.
-//! - [`storm`]: a thousand nodes that come back at once.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
@@ -14,6 +13,5 @@ mod controllers;
 mod copies;
 mod expiry;
 mod rotation;
-mod storm;
 #[path = "../support/mod.rs"]
 mod support;

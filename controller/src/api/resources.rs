@@ -146,14 +146,13 @@ async fn rollout(
     let Query(Wait { wait }) = wait.map_err(|e| malformed(DOING, e.status(), &e.body_text()))?;
     let deadline = Instant::now() + Duration::from_millis(wait).min(WAIT_MAX);
     let mut answers = api.hub.watch_answers();
+    let revision = Revision(revision);
     loop {
         answers.mark_unchanged();
-        let rollout = api.hub.mesh(|mesh| mesh.rollout(Revision(revision)));
-        if rollout.laggards.is_empty() {
-            return Ok(Json(rollout));
-        }
-        if !matches!(timeout_at(deadline, answers.changed()).await, Ok(Ok(()))) {
-            return Ok(Json(rollout));
+        // Asked after every answer of a node; who lags is told once.
+        let done = api.hub.mesh(|mesh| mesh.is_rolled_out(revision));
+        if done || !matches!(timeout_at(deadline, answers.changed()).await, Ok(Ok(()))) {
+            return Ok(Json(api.hub.mesh(|mesh| mesh.rollout(revision))));
         }
     }
 }

@@ -104,6 +104,13 @@ impl Rollout {
 }
 
 impl Mesh {
+    /// Whether every node that a revision concerns has acknowledged it.
+    #[must_use]
+    pub fn is_rolled_out(&self, revision: Revision) -> bool {
+        self.awaited.values().all(|since| *since != revision)
+            && self.nodes.values().all(|node| node.concerned < revision || node.acknowledged >= revision)
+    }
+
     /// How far a revision has got: the nodes that it concerns and that have not acknowledged it.
     #[must_use]
     pub fn rollout(&self, revision: Revision) -> apply::Rollout {

@@ -211,21 +211,28 @@ fn a_declaration_that_was_not_kept_changes_nothing_and_its_revision_is_never_use
     assert_eq!((story.mesh.revision(), story.turn()), (quiet, vec![]));
 }
 
+/// How far a revision has got; both answers of the mesh agree.
+fn rollout(story: &Story, revision: Revision) -> sinew_api::apply::Rollout {
+    let rollout = story.mesh.rollout(revision);
+    assert_eq!(story.mesh.is_rolled_out(revision), rollout.laggards.is_empty());
+    rollout
+}
+
 #[test]
 fn a_rollout_names_who_has_not_acknowledged_and_why() {
     let mut story = Story::new();
 
     let revision = story.declare(vec![listener("other", "orders"), machine("fresh", Some("a"), None)]);
-    let begun = story.mesh.rollout(revision);
+    let begun = rollout(&story, revision);
     story.turn();
-    let told = story.mesh.rollout(revision);
+    let told = rollout(&story, revision);
     let register = register(None, None);
     story.mesh.grant(&node("fresh"), [service("web")].into());
     let session = story.mesh.register(&node("fresh"), register, IP).expect("granted").session;
     story.sessions.push(("fresh", session));
-    let here = story.mesh.rollout(revision);
+    let here = rollout(&story, revision);
     story.turn();
-    let done = story.mesh.rollout(revision);
+    let done = rollout(&story, revision);
 
     let late = |rollout: &sinew_api::apply::Rollout| {
         let laggards = rollout.laggards.iter();

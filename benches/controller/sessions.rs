@@ -1,12 +1,10 @@
-//! A thousand nodes that lose their controller and come back at once: how long until all are back, and what
-//! that costs the controller.
+//! Nodes that are only sessions: they speak the control protocol, and nothing else.
 //!
-//! The controller is the program; the nodes are sessions in this process that speak the control protocol, each
-//! with a certificate of its own from the same authority, a service that it serves and two that it calls, a
-//! report every second, and the back-off of a real node. How many: `SINEW_STORM_SESSIONS`, 1,000 unless told.
-//! The figures are printed: `cargo test --release --test identity storm -- --ignored --nocapture`.
+//! Each has a certificate of its own from the mesh's authority and its own socket, a service that it serves and two
+//! that it calls, a report every second, and the back-off of a real node.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -23,101 +21,53 @@ use sinew_transport::verify::Refusals;
 use sinew_transport::{Credentials, OsRuntime, Runtime};
 use sinew_transport_core::ids::{Revision, ServiceName};
 use sinew_transport_core::wire::Message as _;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
-use crate::connections::now;
-use crate::support::{Mesh, until};
+use crate::api::Api;
+use crate::support::{Mesh, now_us, until};
 
-/// Sessions unless told otherwise.
-const SESSIONS: usize = 1000;
 /// Joins at once while the mesh is set up; more than the controller takes are refused.
 const JOINING: usize = 32;
 /// Services of the mesh: each is served by sessions / services nodes.
 const SERVICES: usize = 100;
-/// All must be back within this; a debug build on a busy machine is slow.
-const LIMIT: Duration = Duration::from_mins(2);
 /// The back-off of a real node.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement; takes a minute"]
-async fn a_thousand_sessions_come_back_to_a_restarted_controller() {
-    let told = std::env::var("SINEW_STORM_SESSIONS").ok().and_then(|told| told.parse().ok());
-    let count = told.unwrap_or(SESSIONS);
-    let mut mesh = Mesh::start().await;
-    let began = Instant::now();
-    let members = join_all(&mesh, count).await;
-    println!("{count} nodes joined in {:?}", began.elapsed());
-
-    let storm = Arc::new(Storm::default());
-    let mut sessions = JoinSet::new();
-    for (index, credentials) in members.into_iter().enumerate() {
-        let storm = Arc::clone(&storm);
-        let address = mesh.controller_address();
-        sessions.spawn(async move { storm.live(index, credentials, address).await });
-    }
-    let first = storm.all(count, 0).await;
-    println!("first start: {first}");
-    println!("  controller: {}", Cost::of(mesh.controller_pid()));
-
-    for (killed, kind) in [(true, "killed (SIGKILL)"), (false, "stopped (SIGTERM)")] {
-        let (lost, attempts) = (Instant::now(), storm.attempts.load(Relaxed));
-        if killed {
-            mesh.kill_controller().await;
-        } else {
-            mesh.stop_controller().await;
-        }
-        storm.welcomed.store(0, Relaxed);
-        storm.current.store(0, Relaxed);
-        mesh.start_controller().await;
-        let back = storm.all(count, attempts).await;
-        println!("{kind}, back {:?} after: {back}", lost.elapsed());
-        println!("  controller: {}", Cost::of(mesh.controller_pid()));
-    }
-    sessions.shutdown().await;
-}
-
 /// What the sessions of all nodes have come to.
 #[derive(Debug, Default)]
-struct Storm {
+pub(crate) struct Counts {
     /// Dials so far.
-    attempts: AtomicU64,
+    pub(crate) attempts: AtomicU64,
     /// Dials that came to nothing.
-    failures: AtomicU64,
+    pub(crate) failures: AtomicU64,
     /// Sessions that were welcomed since the controller's last start.
-    welcomed: AtomicUsize,
+    pub(crate) welcomed: AtomicUsize,
     /// Those that have taken a snapshot or difference, too.
-    current: AtomicUsize,
+    pub(crate) current: AtomicUsize,
 }
 
-impl Storm {
-    /// Waits until all sessions are back, and says what that took.
-    async fn all(&self, count: usize, attempts: u64) -> String {
-        let began = Instant::now();
-        let (mut half, mut most, mut welcomed) = (None, None, None);
+/// Lets `count` nodes join; their sessions live until the set is dropped.
+pub(crate) async fn start(mesh: &Mesh, count: usize) -> (Arc<Counts>, JoinSet<()>) {
+    let counts = Arc::new(Counts::default());
+    let mut sessions = JoinSet::new();
+    for (index, credentials) in join_all(mesh, count).await.into_iter().enumerate() {
+        let (counts, address) = (Arc::clone(&counts), mesh.controller_address());
+        sessions.spawn(async move { counts.live(index, credentials, address).await });
+    }
+    (counts, sessions)
+}
+
+impl Counts {
+    /// Waits until so many have taken a snapshot since [`welcomed`](Self::welcomed) was reset.
+    pub(crate) async fn all_current(&self, count: usize) {
         while self.current.load(Relaxed) < count {
-            let now = self.welcomed.load(Relaxed);
-            let reached = |share: usize| (now >= count * share / 100).then(|| began.elapsed());
-            half = half.or_else(|| reached(50));
-            most = most.or_else(|| reached(99));
-            welcomed = welcomed.or_else(|| reached(100));
-            assert!(began.elapsed() < LIMIT, "{now} of {count} welcomed, {self:?}");
             sleep(Duration::from_millis(5)).await;
         }
-        let all = began.elapsed();
-        let (half, most, welcomed) = (half.unwrap_or(all), most.unwrap_or(all), welcomed.unwrap_or(all));
-        format!(
-            "welcomed 50 % {half:.2?}, 99 % {most:.2?}, all {welcomed:.2?}; all with their snapshot {:.2?}; {} dials, {} failed so far",
-            all,
-            self.attempts.load(Relaxed) - attempts,
-            self.failures.load(Relaxed),
-        )
     }
 
     /// One node's control side, for ever.
-    async fn live(&self, index: usize, credentials: Credentials, controller: std::net::SocketAddr) {
+    async fn live(&self, index: usize, credentials: Credentials, controller: SocketAddr) {
         let runtime: Arc<dyn Runtime> = Arc::new(OsRuntime);
         let refusals = Arc::new(Refusals::default());
         let mut rng = fastrand::Rng::with_seed(index as u64);
@@ -242,7 +192,7 @@ fn report(credentials: &Credentials) -> Report {
     Report {
         certificate_expiry: credentials.expiry(),
         certificate_issued: credentials.validity().issued(),
-        clock_ms: u64::try_from(now().as_millis()).expect("some 200 million years"),
+        clock_ms: now_us() / 1000,
         links: vec![],
         endpoints: vec![],
         ext: vec![],
@@ -253,13 +203,12 @@ fn report(credentials: &Credentials) -> Report {
 async fn join_all(mesh: &Mesh, count: usize) -> Vec<Credentials> {
     let room = Arc::new(tokio::sync::Semaphore::new(JOINING));
     let mut joins = JoinSet::new();
-    let admin = std::fs::read_to_string(mesh.controller_state().join("admin.token")).unwrap();
-    let (api, admin): (_, Arc<str>) = (mesh.api_address(), admin.trim().into());
+    let api = Arc::new(Api::of(mesh));
     for index in 0..count {
         let permit = Arc::clone(&room).acquire_owned().await.unwrap();
-        let admin = Arc::clone(&admin);
+        let api = Arc::clone(&api);
         joins.spawn(async move {
-            let credentials = join(&token(api, &admin, index).await).await;
+            let credentials = join(&token(&api, index).await).await;
             drop(permit);
             (index, credentials)
         });
@@ -269,22 +218,11 @@ async fn join_all(mesh: &Mesh, count: usize) -> Vec<Credentials> {
     all.into_iter().map(|(_, credentials)| credentials).collect()
 }
 
-async fn token(api: std::net::SocketAddr, admin: &str, index: usize) -> Token {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+async fn token(api: &Api, index: usize) -> Token {
     let body = serde_json::json!({
         "node": format!("n{index}"), "services": [service(index)], "ttlSeconds": 900,
     });
-    let body = body.to_string();
-    let mut stream = TcpStream::connect(api).await.unwrap();
-    let request = format!(
-        "POST /v1/tokens HTTP/1.1\r\nHost: {api}\r\nAuthorization: Bearer {admin}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    let answer = api.call("POST", "/v1/tokens", &body).await;
     Token::parse(answer["token"].as_str().unwrap_or_else(|| panic!("{answer}"))).unwrap()
 }
 
@@ -309,36 +247,5 @@ async fn join(token: &Token) -> Credentials {
                 .unwrap()
         }
         refused => panic!("{refused:?}"),
-    }
-}
-
-/// What a process has used.
-struct Cost {
-    cpu: Duration,
-    peak_kib: u64,
-}
-
-impl Cost {
-    fn of(pid: u32) -> Self {
-        /// Of `/proc`: USER_HZ, the same on every Linux that we run on.
-        const TICKS_PER_SECOND: u64 = 100;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let rest = stat.rsplit(") ").next().unwrap();
-        let ticks: u64 = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let peak_kib = peak.trim().trim_end_matches(" kB").parse().unwrap();
-        Self { cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND), peak_kib }
-    }
-}
-
-impl std::fmt::Display for Cost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:.2} s of CPU since its start, {} MiB at most",
-            self.cpu.as_secs_f64(),
-            self.peak_kib / 1024
-        )
     }
 }
