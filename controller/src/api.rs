@@ -8,7 +8,6 @@
 
 mod document;
 mod guard;
-mod listener;
 mod resources;
 
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use sinew_api::Secret;
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Problem, Status};
 use sinew_api::weights::ServiceWeights;
 use sinew_controller_core::tokens::TokenError;
+use sinew_transport::http::HttpListener;
 use sinew_transport::session::SessionListener;
 use sinew_transport_core::ids::ServiceName;
 use tokio::time::timeout;
@@ -36,7 +36,6 @@ use crate::ledger::CreateError;
 use crate::metrics::Metrics;
 
 pub use document::document;
-pub(crate) use listener::ApiListener;
 
 /// The largest body that is read: a token with some hundred services takes 32 KiB.
 const BODY_MAX: usize = 64 * 1024;
@@ -60,7 +59,7 @@ impl Api {
 }
 
 /// Serves the API until `stop`.
-pub(crate) async fn serve(listener: ApiListener, api: Api, stop: CancellationToken) {
+pub(crate) async fn serve(listener: HttpListener, api: Api, stop: CancellationToken) {
     let stopped = stop.clone().cancelled_owned();
     let serving = axum::serve(listener, router(api)).with_graceful_shutdown(stopped).into_future();
     let last_calls = async {

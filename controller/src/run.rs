@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sinew_controller_core::{Answerer, Declared, Mesh};
+use sinew_transport::http::HttpListener;
 use sinew_transport::runtime::{Access, Runtime};
 use sinew_transport::session::{BindError, SessionListener};
 use sinew_transport::{Keyring, Trust};
@@ -17,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::accept_all;
-use crate::api::{self, Api, ApiListener};
+use crate::api::{self, Api};
 use crate::authority::{Authority, AuthorityError};
 use crate::config::Config;
 use crate::credential::{admin_token, reset_keys};
@@ -114,8 +115,9 @@ pub async fn run_reloading(
     let (own, keys) = (Arc::clone(&keyring), reset_keys(&state)?);
     let sessions = Arc::new(SessionListener::bind_with(&runtime, config.listen, own, &keys, &trust)?);
     let api_error = |source| RunError::Api { address: config.api, source };
-    let api = ApiListener::bind(&*runtime, config.api).map_err(api_error)?;
-    let ports = Ports { control: sessions.local_addr(), api: api.address() };
+    let api = runtime.listen(config.api).map_err(api_error)?;
+    let ports = Ports { control: sessions.local_addr(), api: api.local_addr().map_err(api_error)? };
+    let api = HttpListener::new(api);
 
     let started = Instant::now();
     let mut mesh = Mesh::new(config.default_policy, ledger.last_revision(), ledger.grants().clone());

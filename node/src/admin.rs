@@ -70,7 +70,7 @@ pub(crate) async fn serve(
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn(endpoints::browser))
         .with_state(admin);
-    if let Err(error) = axum::serve(HttpListener(listener), app).await {
+    if let Err(error) = axum::serve(HttpListener::new(listener), app).await {
         tracing::error!(%error, "the admin pages are gone");
     }
 }

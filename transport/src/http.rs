@@ -2,47 +2,18 @@
 //! may call them.
 //!
 //! They listen on loopback, where every program of every user reaches them, and every web page that a browser on
-//! this machine shows. So three questions: is the call addressed to this machine ([`check_browser`]: `Host`; a page
+//! this machine shows. So places are few and patience ends ([`HttpListener`]), and there are three questions: is the call addressed to this machine ([`check_browser`]: `Host`; a page
 //! that rebinds its DNS name to 127.0.0.1 says another), does it come from a page of another origin (`Origin`), and
 //! does the caller hold the admin token ([`check_credential`]).
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+mod listener;
+
+use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::http::{HeaderMap, Uri, header};
-use tokio::time::sleep;
 
-use crate::runtime::{AppListener, AppStream};
-
-/// A listener that can't accept (out of descriptors) tries again after this, instead of spinning.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// A listener for [`axum::serve`].
-#[derive(Debug)]
-pub struct HttpListener(pub Box<dyn AppListener>);
-
-impl axum::serve::Listener for HttpListener {
-    type Io = Box<dyn AppStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            match self.0.accept().await.and_then(|(app, from)| Ok((app.into_stream()?, from))) {
-                Ok(accepted) => return accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "can't accept an HTTP connection");
-                    sleep(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
-}
+pub use listener::{CONNECTIONS_MAX, HttpListener, HttpStream, IDLE_TIME};
 
 /// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
