@@ -11,7 +11,7 @@ use sinew_node_core::{Config, Mechanism};
 use sinew_transport::OsRuntime;
 
 use crate::reload;
-use crate::threads::{ShardThreads, side_runtime, stop_on_signals};
+use crate::threads::{ShardThreads, drain_on_signals, side_runtime};
 
 /// How to run a node.
 #[derive(Debug, Args)]
@@ -73,7 +73,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = side_runtime().context("making threads")?;
-    let stop = stop_on_signals(&runtime).context("watching for signals")?;
+    let stop = drain_on_signals(&runtime).context("watching for signals")?;
     let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;
     let node = sinew_node::run_reloading(config, reloads, Arc::new(OsRuntime), Arc::new(ShardThreads), stop);
     runtime.block_on(node)?;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use sinew_node::Stop;
 use sinew_transport::{BoxFuture, ShardHost};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,22 +44,49 @@ pub(crate) fn side_runtime() -> io::Result<Runtime> {
 /// When the signals can't be watched.
 pub(crate) fn stop_on_signals(runtime: &Runtime) -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    on_signals(runtime, move |signals| match signals {
+        1 => {
+            tracing::info!("stopping; once more to stop at once");
+            cancel.cancel();
+        }
+        _ => exit_interrupted(),
+    })?;
+    Ok(stop)
+}
+
+/// A node's stop: SIGINT or SIGTERM lets it drain, a second one stops it now, a third ends the process at once.
+///
+/// # Errors
+/// When the signals can't be watched.
+pub(crate) fn drain_on_signals(runtime: &Runtime) -> io::Result<Stop> {
+    let stop = Stop::new();
+    let told = stop.clone();
+    on_signals(runtime, move |signals| match signals {
+        1 => told.drain(),
+        2 => told.now(),
+        _ => exit_interrupted(),
+    })?;
+    Ok(stop)
+}
+
+/// Tells of every SIGINT and SIGTERM, how many there were.
+fn on_signals(runtime: &Runtime, tell: impl Fn(u32) + Send + 'static) -> io::Result<()> {
     let _inside = runtime.enter();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let cancel = stop.clone();
     runtime.spawn(async move {
-        loop {
+        for signals in 1_u32.. {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if cancel.is_cancelled() {
-                // 128 + SIGINT, as shells report it.
-                std::process::exit(130);
-            }
-            tracing::info!("stopping; once more to stop at once");
-            cancel.cancel();
+            tell(signals);
         }
     });
-    Ok(stop)
+    Ok(())
+}
+
+/// 128 + SIGINT, as shells report it.
+fn exit_interrupted() -> ! {
+    std::process::exit(130)
 }

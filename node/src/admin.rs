@@ -83,6 +83,9 @@ async fn in_time(request: Request, next: Next) -> Response {
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    if admin.plane.is_leaving() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining: the node stops\n".to_owned());
+    }
     match *admin.plane.revision().borrow() {
         Some(revision) => (StatusCode::OK, format!("ok: revision {revision} in use\n")),
         None => (StatusCode::SERVICE_UNAVAILABLE, "no snapshot yet: is a controller reachable?\n".to_owned()),

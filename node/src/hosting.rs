@@ -14,7 +14,7 @@ mod telling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +95,10 @@ pub(crate) struct Hosting {
     assigned: ArcSwap<(Vec<Assigned>, BTreeSet<ServiceName>)>,
     /// Wakes the checks when something may be due sooner than they know.
     wake: Notify,
+    /// Wakes whoever waits for [`Hosting::idle`].
+    emptied: Notify,
+    /// Streams refused because their endpoint drains.
+    turned_away: AtomicU64,
 }
 
 impl Hosting {
@@ -116,6 +120,8 @@ impl Hosting {
             registering: Mutex::new(()),
             assigned: ArcSwap::default(),
             wake: Notify::new(),
+            emptied: Notify::new(),
+            turned_away: AtomicU64::new(0),
         };
         hosting.reconfigure(serves);
         hosting
@@ -176,22 +182,22 @@ impl Hosting {
 
     /// Everything, for the admin pages.
     pub(crate) fn endpoints(&self) -> Vec<NodeEndpoint> {
-        self.look(|table| table.all().map(|(slot, hosted)| self.shown(slot, hosted)).collect())
+        self.look(|table| table.all().map(|(slot, hosted)| self.shown(table, slot, hosted)).collect())
     }
 
     /// What stands in a slot, for the admin pages.
     pub(crate) fn endpoint(&self, slot: u16) -> Option<NodeEndpoint> {
-        self.look(|table| table.hosted(slot).map(|hosted| self.shown(slot, hosted)))
+        self.look(|table| table.hosted(slot).map(|hosted| self.shown(table, slot, hosted)))
     }
 
-    fn shown(&self, slot: u16, hosted: &Hosted) -> NodeEndpoint {
+    fn shown(&self, table: &Table, slot: u16, hosted: &Hosted) -> NodeEndpoint {
         NodeEndpoint {
             service: hosted.service.clone(),
             slot,
             address: hosted.address,
             labels: hosted.labels.clone(),
             capacity: hosted.capacity,
-            health: hosted.health(),
+            health: table.health(hosted),
             origin: hosted.origin,
             connections: self.place(slot).map_or(0, |place| place.in_flight()),
         }
@@ -221,6 +227,37 @@ impl Hosting {
         if let Some(health) = self.change(|table, now_us| table.on_refused(now_us, slot)) {
             self.tell(slot, health);
         }
+    }
+
+    /// The node stops: nothing new is taken, and everybody is told.
+    pub(crate) fn leave(&self) {
+        self.change(|table, _| table.leave());
+    }
+
+    /// Connections in progress at all endpoints.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.places.load().values().map(|place| place.in_flight()).sum()
+    }
+
+    /// Waits until there are none. For a node that [leaves](Self::leave).
+    pub(crate) async fn idle(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.in_flight() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Notes that a stream was refused because its endpoint drains.
+    pub(crate) fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Relaxed);
+    }
+
+    /// How many were.
+    pub(crate) fn turned_away(&self) -> u64 {
+        self.turned_away.load(Relaxed)
     }
 
     /// Counts a connection to the service of a place, for as long as the guard lives.
@@ -299,7 +336,7 @@ impl Hosting {
         let before = self.places.load();
         let place = |(slot, hosted): (u16, &Hosted)| {
             let place = before.get(&slot).cloned().unwrap_or_else(|| Arc::new(Place::new(slot, hosted)));
-            place.draining.store(hosted.health() == Health::Draining, Relaxed);
+            place.draining.store(table.health(hosted) == Health::Draining, Relaxed);
             (slot, place)
         };
         self.places.store(Arc::new(table.all().map(place).collect()));
@@ -348,6 +385,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let left = self.place.in_flight.fetch_sub(1, Relaxed) - 1;
         if left == 0 && self.place.is_draining() {
+            self.hosting.emptied.notify_waiters();
             self.hosting.wake.notify_one();
         }
     }

@@ -10,13 +10,14 @@
 //!
 //! [`control`] keeps the session with a controller and swaps the view; it runs beside the traffic, never
 //! in its way; [`saved`] keeps the last snapshot for the next start;
-//! [`reload`] takes a configuration that was read again. [`run()`] is the story of the whole node.
+//! [`reload`] takes a configuration that was read again; [`drain`] ends the node when nothing runs any more. [`run()`] is the story of the whole node.
 
 mod access;
 mod admin;
 mod app;
 mod control;
 mod copy;
+mod drain;
 mod hosting;
 mod identity;
 mod inbound;
@@ -34,6 +35,7 @@ mod state;
 mod tells;
 mod turns;
 
+pub use drain::Stop;
 pub use identity::IdentityError;
 pub use reload::Reloads;
 pub use run::{RunError, run, run_reloading};

@@ -86,6 +86,7 @@ async fn judge(plane: &Plane, caller: &NodeName, preamble: &Preamble) -> Result<
         let verdict = admit(&plane.view(), place.as_ref().map(|place| &place.service), caller, preamble);
         match (verdict, place) {
             (Verdict::Admit, Some(place)) if place.is_draining() => {
+                plane.hosting.turn_away();
                 let reason = format!("the service at {} takes nothing new", place.address);
                 return Err(NotServed { code: Code::Draining, reason });
             }

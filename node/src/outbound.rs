@@ -64,7 +64,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.plane.active[usize::from(self.shard)].fetch_sub(1, Relaxed);
+        if self.plane.active[usize::from(self.shard)].fetch_sub(1, Relaxed) == 1 {
+            self.plane.on_emptied();
+        }
     }
 }
 
@@ -76,6 +78,9 @@ pub(crate) struct Outbound {
     /// To every shard, by index.
     pub(crate) handover: Vec<mpsc::Sender<Arrived>>,
     pub(crate) tracker: TaskTracker,
+    /// Listeners close.
+    pub(crate) closing: CancellationToken,
+    /// What runs is cut.
     pub(crate) stop: CancellationToken,
 }
 
@@ -84,7 +89,7 @@ impl Outbound {
     pub(crate) async fn listen(self, listener: Arc<ListenConfig>, mut socket: Box<dyn AppListener>) {
         loop {
             let accepted = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.closing.cancelled() => return,
                 accepted = socket.accept() => accepted,
             };
             match accepted {

@@ -4,7 +4,7 @@
 //! keeps the one that it began with.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -100,6 +100,10 @@ pub(crate) struct Plane {
     revision: watch::Sender<Option<Revision>>,
     /// When the first snapshot came into use.
     begun: OnceLock<Instant>,
+    /// The node is on its way out.
+    leaving: AtomicBool,
+    /// Wakes whoever waits for [`Plane::outbound_idle`].
+    emptied: Notify,
 }
 
 impl Plane {
@@ -130,8 +134,42 @@ impl Plane {
             routes: ArcSwap::from_pointee(Routes::new(Arc::new(View::empty()), &peers)),
             revision: watch::Sender::new(None),
             begun: OnceLock::new(),
+            leaving: AtomicBool::new(false),
+            emptied: Notify::new(),
             peers,
         }
+    }
+
+    /// From now on the node is not ready, and its endpoints take nothing new.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Relaxed);
+        self.hosting.leave();
+    }
+
+    /// Whether it is on its way out.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Application connections in progress.
+    pub(crate) fn outbound_count(&self) -> u32 {
+        self.active.iter().map(|active| active.load(Relaxed)).sum()
+    }
+
+    /// Waits until there are none.
+    pub(crate) async fn outbound_idle(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.outbound_count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Tells that a shard has no application connection left.
+    pub(crate) fn on_emptied(&self) {
+        self.emptied.notify_waiters();
     }
 
     /// The configuration as it was read last. Only its live keys may be taken from here.

@@ -24,6 +24,7 @@ use crate::access::AccessLog;
 use crate::admin;
 use crate::admin::endpoints::admin_token;
 use crate::control::Control;
+use crate::drain::{self, Stop};
 use crate::hosting::RegisteredFile;
 use crate::identity::{IDENTITY, IdentityError, State};
 use crate::inbound::Inbound;
@@ -97,8 +98,8 @@ struct ListenPort {
     address: SocketAddr,
 }
 
-/// Runs a node until `stop` is cancelled: joins when it has not yet, binds its shards and listeners, keeps a
-/// control session, carries traffic.
+/// Runs a node until it is told to stop: joins when it has not yet, binds its shards and listeners, keeps a
+/// control session, carries traffic, and drains.
 ///
 /// # Errors
 /// [`RunError`] when it can't start. Once it runs, nothing ends it but `stop`.
@@ -106,7 +107,7 @@ pub async fn run(
     config: Config,
     runtime: Arc<dyn Runtime>,
     host: Arc<dyn ShardHost>,
-    stop: CancellationToken,
+    stop: Stop,
 ) -> Result<(), RunError> {
     let (_never, reloads) = watch::channel(None);
     run_reloading(config, reloads, runtime, host, stop).await
@@ -121,7 +122,7 @@ pub async fn run_reloading(
     reloads: Reloads,
     runtime: Arc<dyn Runtime>,
     host: Arc<dyn ShardHost>,
-    stop: CancellationToken,
+    stop: Stop,
 ) -> Result<(), RunError> {
     let refusals = Arc::new(Refusals::default());
     let state = State { runtime: &runtime, path: &config.state };
@@ -154,7 +155,8 @@ pub async fn run_reloading(
         dead_after: plane.config.dead_after,
         suspicion: plane.config.mechanisms.failover,
     };
-    let (bound, running) = start_shards(&plane, &common, &host, &stop).await?;
+    let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
+    let (bound, running) = start_shards(&plane, &common, &host, (&closing, &cut)).await?;
 
     let mut tasks = JoinSet::new();
     let mut ports = Ports { data: bound.data.clone(), admin: None, listen: bound.listen };
@@ -179,8 +181,8 @@ pub async fn run_reloading(
     let renewal = Renewal::new(&plane, &identity.keyring, rng);
     let control =
         Control { plane: Arc::clone(&plane), keyring: identity.keyring, trust, boot, addresses, refusals };
-    farewells.spawn(control.run(controllers, renewal, stop.clone()));
-    farewells.spawn(saved::keep(Arc::clone(&plane), stop.clone()));
+    farewells.spawn(control.run(controllers, renewal, cut.clone()));
+    farewells.spawn(saved::keep(Arc::clone(&plane), cut.clone()));
 
     tasks.spawn(Arc::clone(&plane.hosting).run());
     tasks.spawn(reload::follow(Arc::clone(&plane), reloads));
@@ -188,8 +190,10 @@ pub async fn run_reloading(
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
 
-    stop.cancelled().await;
+    stop.told().await;
+    drain::drain(&plane, &stop, &closing).await;
     tracing::info!("stopping");
+    cut.cancel();
     let _ = timeout(STOP_TIME, running).await;
     last_line.cancel();
     let _ = timeout(STOP_TIME, async { while farewells.join_next().await.is_some() {} }).await;
@@ -228,7 +232,7 @@ async fn start_shards(
     plane: &Arc<Plane>,
     common: &Common,
     host: &Arc<dyn ShardHost>,
-    stop: &CancellationToken,
+    (closing, cut): (&CancellationToken, &CancellationToken),
 ) -> Result<(Bound, impl Future<Output = ()> + use<>), RunError> {
     let count = u16::try_from(plane.active.len()).unwrap_or(u16::MAX);
     let (handover, arrivals): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HANDOVER_MAX)).unzip();
@@ -250,7 +254,8 @@ async fn start_shards(
                 shard: index,
                 handover: handover.clone(),
                 tracker: TaskTracker::new(),
-                stop: stop.child_token(),
+                closing: closing.clone(),
+                stop: cut.child_token(),
             },
             arrivals,
         };

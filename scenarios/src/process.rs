@@ -170,6 +170,14 @@ impl Process {
         }
     }
 
+    /// Waits until it ends by itself, or because it was told to.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -156,6 +156,23 @@ impl Mesh {
         }
     }
 
+    /// SIGTERM, and waits for nothing: the node begins to drain. The stories that stop nodes for other reasons cut
+    /// (`drain_timeout` is zero unless they set it).
+    pub fn tell_to_stop(&mut self, node: &str) {
+        self.signal(node, Signal::SIGTERM);
+    }
+
+    /// Waits until a node that was told to stop has ended.
+    pub async fn ended(&mut self, node: &str) {
+        let node = self.node_mut(node);
+        let Some(mut process) = node.process.take() else { node.fail("it is down already") };
+        let ended = tokio::time::timeout(super::PATIENCE, process.wait()).await;
+        let status = ended.unwrap_or_else(|_| node.fail("it did not end")).expect("it can be waited for");
+        if !status.success() {
+            node.fail(&format!("it ended with {status}"));
+        }
+    }
+
     /// Starts a node that is down, with the state and the ports that it had, and waits until it is ready.
     pub async fn restart(&mut self, node: &str) {
         let node = self.node_mut(node);

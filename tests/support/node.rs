@@ -35,7 +35,7 @@ impl NodePlan {
     /// A node that neither calls nor serves yet: two shards, every port free to choose.
     pub fn new(name: &str) -> Self {
         let any = "\"127.0.0.1:0\"";
-        let settings = [("data", any), ("admin", any), ("shards", "2")];
+        let settings = [("data", any), ("admin", any), ("shards", "2"), ("drain_timeout", "\"0s\"")];
         Self {
             name: name.into(),
             settings: settings.map(|(key, value)| (key.into(), value.into())).into(),

@@ -49,6 +49,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a peer may be silent before its streams are given up.
     pub dead_after: Duration,
+    /// How long what runs may take to end when the node stops; zero: it is cut at once.
+    pub drain_timeout: Duration,
     /// Where applications call.
     pub listens: Vec<ListenConfig>,
     /// The services behind this node; the position is the endpoint's slot.

@@ -45,7 +45,7 @@ impl Outbound {
                 }
             }
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.closing.cancelled() => return,
                 changed = news.changed() => {
                     if changed.is_err() {
                         return;

@@ -15,6 +15,8 @@ use crate::mechanisms::Mechanisms;
 const DATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7410);
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7403);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Half a minute is what most requests need at most, and what service managers wait at least.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A week is a long holiday of a small team.
 const EXPIRY_GRACE: Duration = Duration::from_hours(7 * 24);
 
@@ -43,6 +45,7 @@ pub(super) fn check(raw: RawConfig, file: &Table<'_>) -> Option<Config> {
         expiry_grace: node.expiry_grace.map_or(EXPIRY_GRACE, Spanned::into_inner),
         connect_timeout: node.connect_timeout.map_or(CONNECT_TIMEOUT, Spanned::into_inner),
         dead_after: node.dead_after.map_or(sinew_transport_core::link::DEAD_AFTER, Spanned::into_inner),
+        drain_timeout: node.drain_timeout.map_or(DRAIN_TIMEOUT, Spanned::into_inner),
         listens: listens.into_iter().map(into_listen).collect::<Option<_>>()?,
         serves: serves.into_iter().map(into_serve).collect::<Option<_>>()?,
         mechanisms: Mechanisms::default(),

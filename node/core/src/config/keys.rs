@@ -65,6 +65,11 @@ pub(super) const NODE: &[Key] = &[
         .shape(Shape::Time)
         .about("How long a peer may stay silent before its streams are given up: 500 ms to 25 s.")
         .default("\"10s\""),
+    Key::new("drain_timeout", "drain_timeout = \"30s\"")
+        .shape(Shape::Time)
+        .live()
+        .about("How long what runs may take to end when the node stops: 0 to 1 h.")
+        .default("\"30s\""),
 ];
 
 pub(super) const LISTEN: &[Key] = &[

@@ -21,6 +21,8 @@ const CONNECT_TIMEOUT: [Duration; 2] = [Duration::from_millis(100), Duration::fr
 /// Least and most of `dead_after`: below, a short stall kills connections; above, the idle timeout of 30 s
 /// comes first.
 const DEAD_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
+/// Least and most of `drain_timeout`: nothing is waited for; longer than that, nobody waits who restarts a machine.
+const DRAIN_TIMEOUT: [Duration; 2] = [Duration::ZERO, Duration::from_hours(1)];
 /// Least and most of `expiry_grace`: none at all; longer than a quarter, an expired certificate is no longer an
 /// oversight.
 const EXPIRY_GRACE: [Duration; 2] = [Duration::ZERO, Duration::from_hours(90 * 24)];
@@ -55,6 +57,7 @@ pub(super) struct RawNode {
     pub(super) expiry_grace: Written<Duration>,
     pub(super) connect_timeout: Written<Duration>,
     pub(super) dead_after: Written<Duration>,
+    pub(super) drain_timeout: Written<Duration>,
 }
 
 /// A `[[listen]]`.
@@ -103,6 +106,7 @@ fn read_node(table: &Table<'_>) -> RawNode {
         expiry_grace: table.duration("expiry_grace", EXPIRY_GRACE[0]..=EXPIRY_GRACE[1]),
         connect_timeout: table.duration("connect_timeout", CONNECT_TIMEOUT[0]..=CONNECT_TIMEOUT[1]),
         dead_after: table.duration("dead_after", DEAD_AFTER[0]..=DEAD_AFTER[1]),
+        drain_timeout: table.duration("drain_timeout", DRAIN_TIMEOUT[0]..=DRAIN_TIMEOUT[1]),
     }
 }
 

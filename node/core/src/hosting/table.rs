@@ -79,7 +79,7 @@ impl Hosted {
         Self { origin, service, address, labels, capacity, draining: false, checker }
     }
 
-    /// Whether it takes new connections.
+    /// Whether it takes new connections, unless the whole node is [leaving](Table::leave).
     #[must_use]
     pub fn health(&self) -> Health {
         if self.draining { Health::Draining } else { self.checker.health() }
@@ -97,13 +97,13 @@ impl Hosted {
         self.checker.check()
     }
 
-    fn serve(&self, slot: u16) -> Serve {
+    fn serve(&self, slot: u16, health: Health) -> Serve {
         Serve {
             service: self.service.clone(),
             slot,
             labels: self.labels.clone(),
             capacity: self.capacity,
-            health: self.health(),
+            health,
         }
     }
 
@@ -151,6 +151,7 @@ pub struct Table {
     version: u64,
     /// Beyond `u16::MAX`: all were used.
     next_slot: u32,
+    leaving: bool,
     slots: BTreeMap<u16, Hosted>,
     /// The version of each slot's last change, also of those that are empty now: at most as many as there are slots.
     touched: BTreeMap<u16, u64>,
@@ -160,7 +161,7 @@ impl Table {
     /// An empty table; `version` is the wall clock's microseconds since 1970.
     #[must_use]
     pub fn new(version: u64) -> Self {
-        Self { version, next_slot: 0, slots: BTreeMap::new(), touched: BTreeMap::new() }
+        Self { version, next_slot: 0, leaving: false, slots: BTreeMap::new(), touched: BTreeMap::new() }
     }
 
     /// The number of this state; higher after every change that others may see.
@@ -189,7 +190,7 @@ impl Table {
     /// What others are told, by slot.
     #[must_use]
     pub fn serves(&self) -> BTreeMap<u16, Serve> {
-        self.all().map(|(slot, hosted)| (slot, hosted.serve(slot))).collect()
+        self.all().map(|(slot, hosted)| (slot, hosted.serve(slot, self.health(hosted)))).collect()
     }
 
     /// Every slot that changed since `version`, as it is now; none: it is empty. Whoever knows `version` or any
@@ -197,7 +198,9 @@ impl Table {
     #[must_use]
     pub fn changes_since(&self, version: u64) -> Vec<(u16, Option<Serve>)> {
         let touched = self.touched.iter().filter(|(_, at)| **at > version);
-        touched.map(|(slot, _)| (*slot, self.slots.get(slot).map(|hosted| hosted.serve(*slot)))).collect()
+        let serve =
+            |slot: u16| Some(self.slots.get(&slot)?).map(|hosted| hosted.serve(slot, self.health(hosted)));
+        touched.map(|(slot, _)| (*slot, serve(*slot))).collect()
     }
 
     /// One version more, by a change of this slot.
@@ -314,6 +317,21 @@ impl Table {
         {
             self.touch(slot);
         }
+    }
+
+    /// The node stops: from now on everything here drains, also what comes. What each endpoint was is not forgotten,
+    /// so what is registered survives.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+        for slot in self.slots.keys().copied().collect::<Vec<_>>() {
+            self.touch(slot);
+        }
+    }
+
+    /// What others are told of an endpoint: whether it takes new connections.
+    #[must_use]
+    pub fn health(&self, hosted: &Hosted) -> Health {
+        if self.leaving { Health::Draining } else { hosted.health() }
     }
 
     /// When [`Table::poll_checks`] has something to do.

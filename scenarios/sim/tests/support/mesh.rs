@@ -111,7 +111,7 @@ impl Node {
         let shards: Arc<dyn ShardHost> = Arc::clone(program.tasks()) as _;
         let own = config.clone();
         program.tasks().run(async move {
-            sinew_node::run(own, runtime, shards, stop).await.expect("the node runs");
+            sinew_node::run(own, runtime, shards, stop.into()).await.expect("the node runs");
         });
         Self { name, config, program }
     }

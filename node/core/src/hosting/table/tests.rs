@@ -88,6 +88,25 @@ fn assigned_endpoints_follow_the_snapshot_and_leave_the_others_alone() {
 }
 
 #[test]
+fn of_a_node_that_leaves_everything_drains_and_nothing_is_forgotten() {
+    let mut table = Table::new(10);
+    let slot = table.add(1, Origin::Registered, wanted("orders", 1)).expect("room");
+    up(&mut table);
+    let before = table.version();
+
+    table.leave();
+    let late = table.add(2, Origin::Config, wanted("orders", 2)).expect("room");
+
+    let told: Vec<_> =
+        table.changes_since(before).into_iter().map(|(_, serve)| serve.expect("there").health).collect();
+    assert_eq!(told, [Health::Draining, Health::Draining]);
+    assert!(table.serves().values().all(|serve| serve.health == Health::Draining));
+    let hosted = table.hosted(slot).expect("there");
+    assert!(!hosted.is_draining() && hosted.health() == Health::Up, "a restart finds it as it was");
+    assert!(table.hosted(late).is_some());
+}
+
+#[test]
 fn what_drains_is_not_checked_and_takes_nothing_new_until_it_is_wanted_again() {
     let mut table = Table::new(10);
     let slot = table.add(1, Origin::Registered, wanted("orders", 1)).expect("room");
