@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sinew_controller_core::{Answerer, Declared, Mesh};
 use sinew_transport::http::HttpListener;
-use sinew_transport::runtime::{Access, Runtime};
+use sinew_transport::runtime::{Access, Phase, Runtime};
 use sinew_transport::session::{BindError, SessionListener};
 use sinew_transport::{Keyring, Trust};
 use sinew_transport_core::ids::NodeName;
@@ -125,6 +125,7 @@ pub async fn run_reloading(
         mesh.declare(Declared::new(ledger.resources()));
     }
     mesh.restore(started.elapsed(), ledger.take_registrations());
+    let manager = Arc::clone(&runtime);
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
             trust_domain: authority.trust_domain().clone(),
@@ -139,6 +140,8 @@ pub async fn run_reloading(
         started,
     }));
     state.write_json(Ports::FILE, &ports, Access::Public)?;
+    manager.tell_manager(Phase::Ready);
+    manager.retire_untaken();
     tracing::info!(control = %ports.control, api = %ports.api, trust_domain = %config.trust_domain, "controller ready");
 
     // When the socket for sessions is gone, the rest ends as if it was asked to.
@@ -153,6 +156,7 @@ pub async fn run_reloading(
         () = hub.keep_time() => {}
         () = follow(&hub, &config, ports.control, reloads) => {}
         () = renew_own(&hub, &state, &config.name, &keyring) => {}
+        () = tell_stopping(&*manager, &stop) => {}
     }
     hub.save().await;
     if stop.is_cancelled() {
@@ -161,6 +165,13 @@ pub async fn run_reloading(
     } else {
         Err(RunError::SocketGone(ports.control))
     }
+}
+
+/// Tells the service manager when the controller begins to stop; for as long as it is polled.
+async fn tell_stopping(manager: &dyn Runtime, stop: &CancellationToken) {
+    stop.cancelled().await;
+    manager.tell_manager(Phase::Stopping);
+    std::future::pending().await
 }
 
 /// Issues the controller's own certificate anew at half its life; for as long as it is polled.

@@ -14,7 +14,7 @@ use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::access::AccessLog;
 use crate::hosting::Hosting;
@@ -63,6 +63,10 @@ impl Routes {
         Self { view, services }
     }
 }
+
+/// How long after its first snapshot a node may still open listeners where an earlier process listened: those that
+/// the operator declares are opened by their shards, each when it comes to it.
+const TAKE_UP: Duration = Duration::from_secs(10);
 
 /// What the view is made of.
 #[derive(Debug, Default)]
@@ -284,6 +288,18 @@ impl Plane {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes listening sockets of an earlier process that this one had no use for, when it had time to find out.
+    pub(crate) async fn retire_untaken(&self) {
+        let mut revisions = self.revision();
+        while revisions.borrow_and_update().is_none() {
+            if revisions.changed().await.is_err() {
+                return;
+            }
+        }
+        sleep(TAKE_UP).await;
+        self.runtime.retire_untaken();
     }
 
     /// Wall time in microseconds since 1970.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sinew_api::snapshot::AssignedListener;
 use sinew_node_core::{Config, ListenConfig};
+use sinew_transport::runtime::Phase;
 use sinew_transport::session::BindError;
 use sinew_transport::verify::Refusals;
 use sinew_transport::{Access, AppListener, Common, Peers, Runtime, Shard, ShardHost, Trust};
@@ -190,7 +191,12 @@ pub async fn run_reloading(
     let following = Arc::clone(&plane);
     tasks.spawn(async move { following.follow_restarts().await });
 
+    let taking_up = Arc::clone(&plane);
+    tasks.spawn(async move { taking_up.retire_untaken().await });
+    runtime.tell_manager(Phase::Ready);
+
     stop.told().await;
+    runtime.tell_manager(Phase::Stopping);
     drain::drain(&plane, &stop, &closing).await;
     tracing::info!("stopping");
     cut.cancel();

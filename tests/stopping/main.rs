@@ -1,10 +1,12 @@
 //! Stories about nodes that are told to stop: what runs may end, nothing new comes, and what is left is cut.
 //!
-//! Real processes on loopback, told by SIGTERM as a service manager does it.
+//! Real processes on loopback, told by SIGTERM as a service manager does it. This file: one node that stops.
+//! [`rolling`]: all of them restart, one after the other, under load.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
+mod rolling;
 #[path = "../support/mod.rs"]
 mod support;
 

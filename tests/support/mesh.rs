@@ -162,6 +162,14 @@ impl Mesh {
         self.signal(node, Signal::SIGTERM);
     }
 
+    /// What a node has told its [`Supervisor`].
+    pub fn said(&mut self, node: &str) -> &[String] {
+        let node = self.node_mut(node);
+        let Some(supervisor) = node.supervisor.as_mut() else { panic!("nobody supervises it") };
+        supervisor.hear();
+        &supervisor.said
+    }
+
     /// Waits until a node that was told to stop has ended.
     pub async fn ended(&mut self, node: &str) {
         let node = self.node_mut(node);

@@ -38,6 +38,7 @@ mod mesh;
 mod node;
 mod records;
 mod services;
+mod supervisor;
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -49,6 +50,7 @@ pub use mesh::Mesh;
 pub use node::{NodePlan, NodePorts};
 pub use records::{Metrics, Record};
 pub use services::{Service, bytes_of, digest_of_stream, send_bytes};
+pub use supervisor::Supervisor;
 
 /// How often [`until`] looks. What is waited for takes milliseconds, so this adds little.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);

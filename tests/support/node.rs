@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sinew_scenarios::process::{self, Launch, Process};
 
+use super::supervisor::Supervisor;
 use super::{http_get, until};
 
 /// The program under test.
@@ -29,6 +30,7 @@ pub struct NodePlan {
     health: String,
     pub(super) extra_grants: Vec<String>,
     arguments: Vec<String>,
+    supervised: bool,
 }
 
 impl NodePlan {
@@ -44,6 +46,7 @@ impl NodePlan {
             health: "false".into(),
             extra_grants: Vec::new(),
             arguments: Vec::new(),
+            supervised: false,
         }
     }
 
@@ -82,6 +85,12 @@ impl NodePlan {
     /// Switches a mechanism off: `failover`, `latency`, `probation` or `weights`.
     pub fn without(mut self, mechanism: &str) -> Self {
         self.arguments.extend(["--without".into(), mechanism.into()]);
+        self
+    }
+
+    /// Starts it by a [`Supervisor`], which keeps its listening sockets while it restarts.
+    pub fn supervised(mut self) -> Self {
+        self.supervised = true;
         self
     }
 
@@ -167,6 +176,8 @@ pub(super) struct Node {
     pub(super) ports: Option<NodePorts>,
     /// None while it is down.
     pub(super) process: Option<Process>,
+    /// Who starts it, if not the test itself.
+    pub(super) supervisor: Option<Supervisor>,
 }
 
 impl Node {
@@ -174,7 +185,8 @@ impl Node {
     pub(super) fn write(plan: NodePlan, dir: PathBuf, token: &str) -> Self {
         fs::create_dir_all(&dir).expect("the temporary directory takes directories");
         fs::write(dir.join("token"), token).expect("the temporary directory takes files");
-        let node = Self { plan, dir, ports: None, process: None };
+        let supervisor = plan.supervised.then(|| Supervisor::new(&dir));
+        let node = Self { plan, dir, ports: None, process: None, supervisor };
         node.write_config();
         node
     }
@@ -202,8 +214,12 @@ impl Node {
         let before = version(&self.ports_file());
         let mut args = vec!["node".into(), "--config".into(), self.config().into()];
         args.extend(self.plan.arguments.iter().map(Into::into));
-        let process =
-            self.process.insert(start(&format!("node {}", self.plan.name), args, self.dir.join("node.log")));
+        let (program, args) = match &mut self.supervisor {
+            Some(supervisor) => supervisor.launch(SINEW, args),
+            None => (SINEW.into(), args),
+        };
+        let (name, log) = (format!("node {}", self.plan.name), self.dir.join("node.log"));
+        let process = self.process.insert(start_program(&name, program, args, log));
         let file = self.dir.join("state/ports.json");
         let ready = until("the node to be ready", || async {
             if version(&file) == before {
@@ -246,8 +262,12 @@ impl Node {
 
 /// Starts the program under test; it ends with the thread that calls this.
 pub(super) fn start(name: &str, args: Vec<std::ffi::OsString>, log: PathBuf) -> Process {
+    start_program(name, SINEW.into(), args, log)
+}
+
+fn start_program(name: &str, program: PathBuf, args: Vec<std::ffi::OsString>, log: PathBuf) -> Process {
     let leash = Some(SINEW.into());
-    let launch = Launch { name: name.into(), program: SINEW.into(), args, log, piped: false, leash };
+    let launch = Launch { name: name.into(), program, args, log, piped: false, leash };
     Process::start(&launch).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -1,5 +1,7 @@
 //! The real world: sockets, files and the clock of the operating system.
 
+mod manager;
+
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -17,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::runtime::{Access, AppArrival, AppListener, AppStream, BoxFuture, Runtime};
+use crate::runtime::{Access, AppArrival, AppListener, AppStream, BoxFuture, Phase, Runtime};
 
 /// Wanted receive buffer of a data socket. With the kernel's default of 212 KB a prototype lost packets
 /// on loopback; 8 MB held 5 Gbit/s.
@@ -43,16 +45,20 @@ impl Runtime for OsRuntime {
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn AppListener>> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        let listener = match manager::take(address) {
+            Some(listener) => listener,
+            None => {
+                let listener = bind_listener(address)?;
+                manager::keep(&listener, address);
+                listener
+            }
+        };
+        listener.set_nonblocking(true)?;
         #[expect(
             deprecated,
             reason = "unsound only for types that may close their descriptor; a std listener keeps it"
         )]
-        let socket = AsyncFd::new(StdListener::from(socket))?;
+        let socket = AsyncFd::new(listener)?;
         Ok(Box::new(OsListener(socket)))
     }
 
@@ -100,6 +106,26 @@ impl Runtime for OsRuntime {
     fn append(&self, path: &Path) -> io::Result<Box<dyn Write + Send>> {
         Ok(Box::new(fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)?))
     }
+
+    fn retire(&self, address: SocketAddr) {
+        manager::retire(address);
+    }
+
+    fn retire_untaken(&self) {
+        manager::retire_untaken();
+    }
+
+    fn tell_manager(&self, phase: Phase) {
+        manager::tell(phase);
+    }
+}
+
+fn bind_listener(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Asks for large buffers: past the system's limit where we may (CAP_NET_ADMIN), else as far as it goes.

@@ -67,6 +67,29 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     /// # Errors
     /// The operating system's.
     fn append(&self, path: &Path) -> io::Result<Box<dyn io::Write + Send>>;
+
+    /// Closes the listener at an address for good, also for later processes: a service manager may keep its socket, so
+    /// that those who connect between two processes wait. Its [`AppListener`] must be gone.
+    fn retire(&self, address: SocketAddr) {
+        let _ = address;
+    }
+
+    /// The same for listeners of an earlier process that this one did not ask for.
+    fn retire_untaken(&self) {}
+
+    /// Tells the service manager how far this process is.
+    fn tell_manager(&self, phase: Phase) {
+        let _ = phase;
+    }
+}
+
+/// How far a process is, for its service manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It does what it is for.
+    Ready,
+    /// It ends soon.
+    Stopping,
 }
 
 /// Who may read a file.

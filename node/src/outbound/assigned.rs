@@ -32,6 +32,7 @@ impl Outbound {
                     // Its socket is closed when its task is gone: another may want the address.
                     accepting.abort();
                     let _ = accepting.await;
+                    self.plane.runtime.retire(listener.address);
                 }
                 self.plane.listeners.on_closed(&listener);
             }
