@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use self::connected::Copied;
 use crate::app::{App, AppReader, AppWriter};
-use crate::plane::Plane;
+use crate::plane::{Accepting, Plane};
 
 /// Connections that wait to be taken up by another shard; beyond it they are refused and counted.
 pub(crate) const HANDOVER_MAX: usize = 1024;
@@ -85,8 +85,13 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// Accepts until stopped.
-    pub(crate) async fn listen(self, listener: Arc<ListenConfig>, mut socket: Box<dyn AppListener>) {
+    /// Accepts until the listeners close.
+    pub(crate) async fn listen(
+        self,
+        listener: Arc<ListenConfig>,
+        mut socket: Box<dyn AppListener>,
+        _accepting: Accepting,
+    ) {
         loop {
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,

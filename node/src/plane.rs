@@ -4,7 +4,10 @@
 //! keeps the one that it began with.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -92,6 +95,8 @@ pub(crate) struct Plane {
     pub(crate) access: AccessLog,
     /// Connections in progress, by shard: where the next one goes.
     pub(crate) active: Vec<AtomicU32>,
+    /// Tasks that may still accept a connection.
+    accepting: AtomicU32,
     /// What stands behind this node.
     pub(crate) hosting: Arc<Hosting>,
     /// The listeners that the operator declared.
@@ -110,6 +115,18 @@ pub(crate) struct Plane {
     emptied: Notify,
 }
 
+/// See [`Plane::accept`].
+#[derive(Debug)]
+pub(crate) struct Accepting(Arc<Plane>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        if self.0.accepting.fetch_sub(1, SeqCst) == 1 {
+            self.0.on_emptied();
+        }
+    }
+}
+
 impl Plane {
     pub(crate) fn new(
         config: Config,
@@ -124,6 +141,7 @@ impl Plane {
         Self {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            accepting: AtomicU32::new(0),
             listeners: Listeners::new(&config.listens, shards),
             live: ArcSwap::from_pointee(config.clone()),
             reregister: Notify::new(),
@@ -160,15 +178,22 @@ impl Plane {
         self.active.iter().map(|active| active.load(Relaxed)).sum()
     }
 
-    /// Waits until there are none.
+    /// Waits until there are none, and none can be accepted any more. For a node whose listeners were told to close.
     pub(crate) async fn outbound_idle(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.outbound_count() == 0 {
+            // In this order: who accepts a connection counts it before it ends.
+            if self.accepting.load(SeqCst) == 0 && self.outbound_count() == 0 {
                 return;
             }
             emptied.await;
         }
+    }
+
+    /// Counts a task that may accept connections, for as long as the guard lives.
+    pub(crate) fn accept(self: &Arc<Self>) -> Accepting {
+        self.accepting.fetch_add(1, SeqCst);
+        Accepting(Arc::clone(self))
     }
 
     /// Tells that a shard has no application connection left.

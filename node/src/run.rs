@@ -336,10 +336,10 @@ impl Part {
             let ListenConfig { service, source, address } = (*listen).clone();
             let listener = AssignedListener { service, source, address };
             plane.listeners.on_bound(&listener, port.address);
-            let accepting = tracker.spawn(self.outbound.clone().listen(listen, socket));
+            let accepting = tracker.spawn(self.outbound.clone().listen(listen, socket, plane.accept()));
             open.insert(listener, accepting);
         }
-        tracker.spawn(self.outbound.clone().follow_wanted(open));
+        tracker.spawn(self.outbound.clone().follow_wanted(open, plane.accept()));
         let taking = tracker.spawn(self.outbound.clone().take_over(self.arrivals));
         let inbound = Inbound { plane: Arc::clone(plane), stop: stop.clone() };
         shard.run(Arc::new(inbound)).await;

@@ -15,13 +15,18 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::Outbound;
+use crate::plane::Accepting;
 
 /// Between two attempts to have a socket: whatever holds it may end, and a person watches.
 const RETRY: Duration = Duration::from_secs(2);
 
 impl Outbound {
-    /// Opens and closes this shard's share, until stopped. `open` are those that it opened already.
-    pub(crate) async fn follow_wanted(self, mut open: BTreeMap<AssignedListener, JoinHandle<()>>) {
+    /// Opens and closes this shard's share, until all close. `open` are those that it opened already.
+    pub(crate) async fn follow_wanted(
+        self,
+        mut open: BTreeMap<AssignedListener, JoinHandle<()>>,
+        _accepting: Accepting,
+    ) {
         let mut news = self.plane.listeners.wanted();
         loop {
             let wanted = news.borrow_and_update().clone();
@@ -71,7 +76,8 @@ impl Outbound {
             Ok((bound, socket)) => {
                 self.plane.listeners.on_opened(listener, bound);
                 let config = Arc::new(ListenConfig { service, source, address });
-                Some(self.tracker.spawn(self.clone().listen(config, socket)))
+                let accepting = self.plane.accept();
+                Some(self.tracker.spawn(self.clone().listen(config, socket, accepting)))
             }
             Err(error) => {
                 self.plane.metrics.listeners_failed.inc();
