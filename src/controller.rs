@@ -16,6 +16,7 @@ use sinew_transport_core::ids::TrustDomain;
 
 use crate::reload;
 use crate::threads::{side_runtime, start_thread, stop_on_signals};
+use crate::watchdog::Watchdog;
 
 /// Where the configuration is when nobody says.
 const DEFAULT_CONFIG: &str = "/etc/sinew/controller.toml";
@@ -68,6 +69,7 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signals(&runtime).context("watching for signals")?;
     let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;
     let store = DiskStore::open(&config.state.join(DiskStore::FILE), start_thread("sinew-store"))?;
+    runtime.spawn(Watchdog::from_environment().feed());
     let running = async {
         let (os, store) = (Arc::new(OsRuntime), Arc::new(store));
         sinew_controller::run_reloading(config, reloads, os, store, stop).await

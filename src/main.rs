@@ -22,6 +22,7 @@ mod reload;
 mod status;
 mod threads;
 mod token;
+mod watchdog;
 
 use std::process::ExitCode;
 

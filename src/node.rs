@@ -12,6 +12,7 @@ use sinew_transport::OsRuntime;
 
 use crate::reload;
 use crate::threads::{ShardThreads, drain_on_signals, side_runtime};
+use crate::watchdog::Watchdog;
 
 /// How to run a node.
 #[derive(Debug, Args)]
@@ -75,7 +76,10 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let runtime = side_runtime().context("making threads")?;
     let stop = drain_on_signals(&runtime).context("watching for signals")?;
     let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;
-    let node = sinew_node::run_reloading(config, reloads, Arc::new(OsRuntime), Arc::new(ShardThreads), stop);
+    let watchdog = Watchdog::from_environment();
+    runtime.spawn(Arc::clone(&watchdog).feed());
+    let shards = Arc::new(ShardThreads(watchdog));
+    let node = sinew_node::run_reloading(config, reloads, Arc::new(OsRuntime), shards, stop);
     runtime.block_on(node)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -125,7 +125,7 @@ pub async fn run_reloading(
         mesh.declare(Declared::new(ledger.resources()));
     }
     mesh.restore(started.elapsed(), ledger.take_registrations());
-    let manager = Arc::clone(&runtime);
+    let supervised = Arc::clone(&runtime);
     let hub = Arc::new(Hub::new(Parts {
         answerer: Answerer {
             trust_domain: authority.trust_domain().clone(),
@@ -140,8 +140,8 @@ pub async fn run_reloading(
         started,
     }));
     state.write_json(Ports::FILE, &ports, Access::Public)?;
-    manager.tell_manager(Phase::Ready);
-    manager.retire_untaken();
+    supervised.tell_supervisor(Phase::Ready);
+    supervised.retire_untaken();
     tracing::info!(control = %ports.control, api = %ports.api, trust_domain = %config.trust_domain, "controller ready");
 
     // When the socket for sessions is gone, the rest ends as if it was asked to.
@@ -156,7 +156,7 @@ pub async fn run_reloading(
         () = hub.keep_time() => {}
         () = follow(&hub, &config, ports.control, reloads) => {}
         () = renew_own(&hub, &state, &config.name, &keyring) => {}
-        () = tell_stopping(&*manager, &stop) => {}
+        () = tell_stopping(&*supervised, &stop) => {}
     }
     hub.save().await;
     if stop.is_cancelled() {
@@ -168,9 +168,9 @@ pub async fn run_reloading(
 }
 
 /// Tells the service manager when the controller begins to stop; for as long as it is polled.
-async fn tell_stopping(manager: &dyn Runtime, stop: &CancellationToken) {
+async fn tell_stopping(supervised: &dyn Runtime, stop: &CancellationToken) {
     stop.cancelled().await;
-    manager.tell_manager(Phase::Stopping);
+    supervised.tell_supervisor(Phase::Stopping);
     std::future::pending().await
 }
 

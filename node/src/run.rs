@@ -193,10 +193,10 @@ pub async fn run_reloading(
 
     let taking_up = Arc::clone(&plane);
     tasks.spawn(async move { taking_up.retire_untaken().await });
-    runtime.tell_manager(Phase::Ready);
+    runtime.tell_supervisor(Phase::Ready);
 
     stop.told().await;
-    runtime.tell_manager(Phase::Stopping);
+    runtime.tell_supervisor(Phase::Stopping);
     drain::drain(&plane, &stop, &closing).await;
     tracing::info!("stopping");
     cut.cancel();

@@ -178,6 +178,24 @@ async fn applications_of_a_node_that_stops_finish_what_they_began() {
     mesh.ended("caller").await;
 }
 
+#[test]
+fn the_units_wait_longer_than_nodes_drain_and_keep_every_socket() {
+    let units = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/systemd");
+    let number = |unit: &str, key: &str| {
+        let text = std::fs::read_to_string(format!("{units}/{unit}.service")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let value = line.unwrap_or_else(|| panic!("no {key} in {unit}"));
+        value.trim_end_matches('s').parse::<u64>().unwrap_or_else(|_| panic!("{key}={value} in {unit}"))
+    };
+    let node =
+        sinew_node_core::Config::parse("node.toml", "[node]\nstate = \"/var/lib/sinew-node\"\n").unwrap();
+
+    assert!(number("sinew-node", "TimeoutStopSec") >= node.drain_timeout.as_secs() + 10);
+    // 512 of the configuration, as many declared as a node may have, and the admin pages.
+    assert!(number("sinew-node", "FileDescriptorStoreMax") > 512);
+    assert!(number("sinew-controller", "FileDescriptorStoreMax") >= 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_nothing_to_do_stops_at_once() {
     let (mut mesh, _services) = mesh(LONG).await;

@@ -162,12 +162,14 @@ impl Mesh {
         self.signal(node, Signal::SIGTERM);
     }
 
-    /// What a node has told its [`Supervisor`].
-    pub fn said(&mut self, node: &str) -> &[String] {
-        let node = self.node_mut(node);
-        let Some(supervisor) = node.supervisor.as_mut() else { panic!("nobody supervises it") };
-        supervisor.hear();
-        &supervisor.said
+    /// Waits until a node has told its [`Supervisor`](super::Supervisor) this last.
+    pub async fn said(&self, node: &str, line: &str) {
+        let Some(supervisor) = &self.node(node).supervisor else { panic!("nobody supervises {node}") };
+        let said = until("a word to the supervisor", || async {
+            let said = supervisor.said();
+            if said.last().is_some_and(|last| last == line) { Ok(()) } else { Err(format!("{said:?}")) }
+        });
+        said.await.unwrap_or_else(|why| self.node(node).fail(&why));
     }
 
     /// Waits until a node that was told to stop has ended.

@@ -214,7 +214,7 @@ impl Node {
         let before = version(&self.ports_file());
         let mut args = vec!["node".into(), "--config".into(), self.config().into()];
         args.extend(self.plan.arguments.iter().map(Into::into));
-        let (program, args) = match &mut self.supervisor {
+        let (program, args) = match &self.supervisor {
             Some(supervisor) => supervisor.launch(SINEW, args),
             None => (SINEW.into(), args),
         };

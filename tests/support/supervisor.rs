@@ -7,6 +7,7 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
@@ -15,10 +16,16 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 pub struct Supervisor {
     socket: UnixDatagram,
     path: PathBuf,
+    heard: Mutex<Heard>,
+}
+
+/// What the node said.
+#[derive(Debug, Default)]
+struct Heard {
     /// Descriptors of this process by the node's name for them. Children inherit them.
     kept: BTreeMap<String, RawFd>,
     /// What was said, line by line, but for sockets.
-    pub said: Vec<String>,
+    said: Vec<String>,
 }
 
 impl Supervisor {
@@ -26,13 +33,14 @@ impl Supervisor {
     pub(super) fn new(dir: &Path) -> Self {
         let path = dir.join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket can be made there");
-        Self { socket, path, kept: BTreeMap::new(), said: Vec::new() }
+        Self { socket, path, heard: Mutex::default() }
     }
 
     /// Program and arguments that start `program` with what is kept.
-    pub(super) fn launch(&mut self, program: &str, args: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+    pub(super) fn launch(&self, program: &str, args: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
         self.hear();
-        let mut kept: Vec<_> = self.kept.iter().map(|(name, fd)| (*fd, name.as_str())).collect();
+        let heard = self.heard.lock().expect("sound");
+        let mut kept: Vec<_> = heard.kept.iter().map(|(name, fd)| (*fd, name.as_str())).collect();
         // Upward, so that none is overwritten before it was moved.
         kept.sort_unstable();
         let names: Vec<_> = kept.iter().map(|(_, name)| *name).collect();
@@ -49,8 +57,14 @@ impl Supervisor {
         ("/bin/bash".into(), script.into_iter().chain(args).collect())
     }
 
+    /// What the node has said so far, line by line, but for sockets.
+    pub fn said(&self) -> Vec<String> {
+        self.hear();
+        self.heard.lock().expect("sound").said.clone()
+    }
+
     /// Takes what was said since the last time.
-    pub fn hear(&mut self) {
+    fn hear(&self) {
         let (mut text, mut space) = ([0; 4096], nix::cmsg_space!([RawFd; 8]));
         loop {
             let mut parts = [IoSliceMut::new(&mut text)];
@@ -62,10 +76,12 @@ impl Supervisor {
                 _ => None,
             });
             let len = received.bytes;
-            self.take(&String::from_utf8_lossy(&text[..len]), fds);
+            self.heard.lock().expect("sound").take(&String::from_utf8_lossy(&text[..len]), fds);
         }
     }
+}
 
+impl Heard {
     fn take(&mut self, text: &str, fd: Option<RawFd>) {
         let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or_default();
         match fd {

@@ -13,8 +13,8 @@ use crate::code::{Facts, lex};
 
 /// Where sources and pages are. Anything else at the root is either no text of ours or listed in
 /// [`ROOT_FILES`].
-const FOLDERS: [&str; 9] =
-    ["src", "transport", "node", "controller", "scenarios", "tests", "benches", "docs", ".ci"];
+const FOLDERS: [&str; 10] =
+    ["src", "transport", "node", "controller", "scenarios", "tests", "benches", "docs", "packaging", ".ci"];
 
 /// Texts at the root.
 const ROOT_FILES: [&str; 9] = [

@@ -1,6 +1,6 @@
 //! The real world: sockets, files and the clock of the operating system.
 
-mod manager;
+mod supervisor;
 
 use std::fs;
 use std::io::{self, Write};
@@ -45,11 +45,11 @@ impl Runtime for OsRuntime {
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn AppListener>> {
-        let listener = match manager::take(address) {
+        let listener = match supervisor::take(address) {
             Some(listener) => listener,
             None => {
                 let listener = bind_listener(address)?;
-                manager::keep(&listener, address);
+                supervisor::keep(&listener, address);
                 listener
             }
         };
@@ -108,15 +108,15 @@ impl Runtime for OsRuntime {
     }
 
     fn retire(&self, address: SocketAddr) {
-        manager::retire(address);
+        supervisor::retire(address);
     }
 
     fn retire_untaken(&self) {
-        manager::retire_untaken();
+        supervisor::retire_untaken();
     }
 
-    fn tell_manager(&self, phase: Phase) {
-        manager::tell(phase);
+    fn tell_supervisor(&self, phase: Phase) {
+        supervisor::tell(phase);
     }
 }
 

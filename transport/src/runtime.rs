@@ -78,7 +78,7 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     fn retire_untaken(&self) {}
 
     /// Tells the service manager how far this process is.
-    fn tell_manager(&self, phase: Phase) {
+    fn tell_supervisor(&self, phase: Phase) {
         let _ = phase;
     }
 }

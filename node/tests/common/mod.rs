@@ -97,7 +97,7 @@ impl Stage {
         );
         let config = Config::parse("node.toml", &config).expect("no mistake");
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(config, runtime, Arc::new(Tasks::default()), stop.clone()));
+        let running = tokio::spawn(run(config, runtime, Arc::new(Tasks::default()), stop.clone().into()));
 
         let mut session = controller.session().await;
         session.welcome().await;

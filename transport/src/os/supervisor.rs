@@ -1,9 +1,9 @@
-//! What passes between this process and the service manager that started it (systemd, or who speaks like it): that it
+//! What passes between this process and the supervisor that started it (systemd, or who speaks like it): that it
 //! is ready or stops (sd_notify(3)), and listening sockets that outlive it.
 //!
-//! The manager keeps a duplicate of every listening socket (`FileDescriptorStoreMax=`, sd_pid_notify_with_fds(3)) and
+//! The supervisor keeps a duplicate of every listening socket (`FileDescriptorStoreMax=`, sd_pid_notify_with_fds(3)) and
 //! hands them to the next process (sd_listen_fds(3)). So while a node restarts, whoever connects waits in the kernel's
-//! queue, where otherwise the connection would be refused. Without a manager all of this does nothing.
+//! queue, where otherwise the connection would be refused. Without a supervisor all of this does nothing.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -33,7 +33,7 @@ pub(super) fn take(address: SocketAddr) -> Option<TcpListener> {
     Some(handed.swap_remove(index))
 }
 
-/// Asks the manager to keep a listening socket. One at a port that nobody chose has another the next time.
+/// Asks the supervisor to keep a listening socket. One at a port that nobody chose has another the next time.
 pub(super) fn keep(listener: &TcpListener, wanted: SocketAddr) {
     if wanted.port() != 0 {
         let state = [NotifyState::FdStore, NotifyState::FdName(&name(wanted))];
@@ -41,7 +41,7 @@ pub(super) fn keep(listener: &TcpListener, wanted: SocketAddr) {
     }
 }
 
-/// Asks the manager to close a listening socket: what connects there is refused from now on.
+/// Asks the supervisor to close a listening socket: what connects there is refused from now on.
 pub(super) fn retire(address: SocketAddr) {
     note(
         sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name(address))]),
@@ -49,7 +49,7 @@ pub(super) fn retire(address: SocketAddr) {
     );
 }
 
-/// Closes what nobody took up, and has the manager do the same.
+/// Closes what nobody took up, and has the supervisor do the same.
 pub(super) fn retire_untaken() {
     for listener in HANDED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         let Ok(address) = listener.local_addr() else { continue };
@@ -58,7 +58,7 @@ pub(super) fn retire_untaken() {
     }
 }
 
-/// Tells the manager how far this process is.
+/// Tells the supervisor how far this process is.
 pub(super) fn tell(phase: Phase) {
     let (state, what) = match phase {
         Phase::Ready => (NotifyState::Ready, "tell that the process is ready"),
@@ -67,13 +67,13 @@ pub(super) fn tell(phase: Phase) {
     note(sd_notify::notify(&[state]), what);
 }
 
-/// A name as the manager takes it: no colons.
+/// A name as the supervisor takes it: no colons.
 fn name(address: SocketAddr) -> String {
     format!("listen-{address}").replace(':', "_")
 }
 
 fn note(told: io::Result<()>, what: &str) {
     if let Err(error) = told {
-        tracing::warn!(%error, what, "the service manager can't be told");
+        tracing::warn!(%error, what, "the supervisor can't be told");
     }
 }
