@@ -11,6 +11,7 @@ mod guard;
 mod resources;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, PathRejection};
@@ -196,6 +197,7 @@ async fn create_token(
 async fn metrics(State(api): State<Api>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     api.hub.measure();
+    api.hub.metrics.handshakes_retried.inner().store(api.sessions.retried(), Relaxed);
     for (reason, count) in api.sessions.refused() {
         Metrics::set_reason(&api.hub.metrics.refused, reason, count);
     }

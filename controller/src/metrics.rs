@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     /// Connections that were refused before they became a session or a join: certificates, protocols,
     /// overload.
     pub(crate) refused: Family<ByReason, Counter>,
+    /// Handshakes that had to prove their address first.
+    pub(crate) handshakes_retried: Counter,
     /// Calls of the API that were refused, by why: host, origin, credential.
     pub(crate) api_refused: Family<ByReason, Counter>,
     /// Snapshots sent, by how: `whole`, or `delta`, the difference. One that a node did not read in time is not
@@ -127,6 +129,8 @@ impl Metrics {
         this.register("joins", "Attempts to join by outcome", self.joins.clone());
         this.register("session_ends", "Control sessions that ended, by reason", self.session_ends.clone());
         this.register("refused", "Connections refused, by reason", self.refused.clone());
+        let retried = self.handshakes_retried.clone();
+        this.register("handshakes_retried", "Handshakes that had to prove their address first", retried);
         this.register("api_refused", "Calls of the API refused, by reason", self.api_refused.clone());
         this.register("pushes", "Snapshots sent, whole or as a difference", self.pushes.clone());
         this.register("pushed_bytes", "Bytes of snapshots sent", self.pushed_bytes.clone());

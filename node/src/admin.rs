@@ -112,6 +112,9 @@ fn write_refusals(text: &mut String, refusals: &Refusals) {
     for (reason, count) in refusals.all() {
         let _ = writeln!(text, "sinew_peers_refused_total{{reason=\"{}\"}} {count}", reason.name());
     }
+    text.push_str("# HELP sinew_handshakes_retried Handshakes that had to prove their address first.\n");
+    text.push_str("# TYPE sinew_handshakes_retried counter\n");
+    let _ = writeln!(text, "sinew_handshakes_retried_total {}", refusals.retried());
 }
 
 /// Gauges of endpoints are read from their table when asked.

@@ -25,6 +25,16 @@ pub(crate) const STREAMS_MAX: u32 = 10_000;
 /// A connection that nobody heard from is forgotten. Only the backstop: *dead* comes much sooner.
 const DATA_IDLE: Duration = Duration::from_secs(30);
 
+/// Handshakes of others in progress at once.
+pub(crate) const HANDSHAKES_MAX: usize = 1024;
+/// From this many on, whoever dials must prove its address first, so that nobody fills the places under addresses
+/// that are not his. It costs a round trip, and no memory here.
+pub(crate) const PROVE_FROM: usize = 64;
+/// What may arrive for one handshake before it is taken up.
+const FIRST_BYTES_MAX: u64 = 64 << 10;
+/// The same for all.
+const FIRST_BYTES_ALL_MAX: u64 = 16 << 20;
+
 /// How long a control session may be silent.
 const SESSION_IDLE: Duration = Duration::from_secs(10);
 /// How often an idle control session says that it lives.
@@ -115,6 +125,14 @@ pub(crate) fn endpoint(keys: &ResetKeys, mtu: u16) -> EndpointConfig {
     // Without it the peer's MTU discovery stops at 1452. It refuses only values below 1200.
     let _ = config.max_udp_payload_size(mtu);
     config
+}
+
+/// What a server takes of those who have shown nothing yet.
+pub(crate) fn limit_strangers(server: &mut quinn::ServerConfig) {
+    server
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(FIRST_BYTES_MAX)
+        .incoming_buffer_size_total(FIRST_BYTES_ALL_MAX);
 }
 
 /// Settings of a data connection.

@@ -28,7 +28,7 @@ use crate::lifetime::{Fingerprint, Lifetime};
 use crate::link::{Birth, Link};
 use crate::monitor::Monitor;
 use crate::peers::{Peer, Peers};
-use crate::quic::{self, ResetKeys};
+use crate::quic::{self, HANDSHAKES_MAX, PROVE_FROM, ResetKeys};
 use crate::runtime::Runtime;
 use crate::session::{self, BindError};
 use crate::stream::{SendStream, StreamError};
@@ -38,8 +38,6 @@ use crate::tls::{self, ALPN_DATA, Credentials, CredentialsError};
 use crate::validity::Trust;
 use crate::verify::{Expect, Refusal, Refusals};
 
-/// Handshakes of others in progress at once.
-const HANDSHAKES_MAX: usize = 1024;
 /// How long a handshake and the greeting may take.
 const GREETING_TIME: Duration = Duration::from_secs(5);
 /// How long a retired link stays, so that the other end has noticed that it is retired.
@@ -228,12 +226,20 @@ fn server(common: &Common, own: &Credentials) -> Result<quinn::ServerConfig, Cre
         tls::server(&common.runtime, own, expect, false, &[ALPN_DATA], &common.trust, &common.refusals)?;
     let mut server = quinn::ServerConfig::new(Arc::new(tls), common.keys.token_key());
     server.migration(false).time_source(Arc::new(tls::WallTime(Arc::clone(&common.runtime))));
+    quic::limit_strangers(&mut server);
     Ok(server)
 }
 
 async fn accept_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>) {
     let room = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = shard.endpoint.accept().await {
+        let in_progress = HANDSHAKES_MAX - room.available_permits();
+        if in_progress >= PROVE_FROM && !incoming.remote_address_validated() {
+            shard.common.refusals.count_retry();
+            // It fails only for an address that is proven.
+            let _ = incoming.retry();
+            continue;
+        }
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             shard.common.refusals.count(Refusal::Overloaded);
             incoming.refuse();

@@ -106,20 +106,34 @@ refusals! {
     Other = "other",
 }
 
-/// How many connections were refused, by reason.
+/// How many connections were refused, by reason; and how many had to prove their address first.
 #[derive(Debug, Default)]
-pub struct Refusals([AtomicU64; 15]);
+pub struct Refusals {
+    counts: [AtomicU64; 15],
+    retried: AtomicU64,
+}
 
 impl Refusals {
     /// Counts one.
     pub fn count(&self, reason: Refusal) {
-        self.0[reason as usize].fetch_add(1, Relaxed);
+        self.counts[reason as usize].fetch_add(1, Relaxed);
     }
 
     /// How many there were for this reason.
     #[must_use]
     pub fn get(&self, reason: Refusal) -> u64 {
-        self.0[reason as usize].load(Relaxed)
+        self.counts[reason as usize].load(Relaxed)
+    }
+
+    /// Counts a handshake that must begin again with a proof of its address.
+    pub(crate) fn count_retry(&self) {
+        self.retried.fetch_add(1, Relaxed);
+    }
+
+    /// How many had to (a Retry packet, RFC 9000 section 8.1.2). No refusal: who lives at its address comes back at once.
+    #[must_use]
+    pub fn retried(&self) -> u64 {
+        self.retried.load(Relaxed)
     }
 
     /// All reasons with their numbers, zeros included.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{BindError, FrameReceiver, FrameSender, HANDSHAKE_TIME, LINGER, Session, bind};
 use crate::keyring::{Keyring, Serving};
-use crate::quic::{self, ResetKeys};
+use crate::quic::{self, PROVE_FROM, ResetKeys};
 use crate::runtime::Runtime;
 use crate::stream::{RecvStream, SendStream};
 use crate::tls::{self, ALPN_CONTROL, ALPN_JOIN, Credentials, CredentialsError};
@@ -31,9 +31,6 @@ const WAITING_MAX: usize = 4096;
 /// How long one may wait: less than its dialler does ([`HANDSHAKE_TIME`]), or every place would be taken by those
 /// that have given up.
 const WAITING_TIME: Duration = Duration::from_secs(2);
-/// From this many handshakes in progress on, a dialler must prove its address first, so that nobody fills the
-/// places under addresses that are not his.
-const PROVE_FROM: usize = 64;
 
 /// What arrived at a controller.
 #[derive(Debug)]
@@ -116,6 +113,12 @@ impl SessionListener {
         self.refusals.all().map(|(reason, n)| (reason.name().to_owned(), n)).collect()
     }
 
+    /// How many handshakes had to prove their address first.
+    #[must_use]
+    pub fn retried(&self) -> u64 {
+        self.refusals.retried()
+    }
+
     /// Closes every session, and waits for at most two seconds until the other ends know.
     pub async fn close(&self) {
         self.endpoint.close(VarInt::from_u32(0), b"the controller stops");
@@ -141,6 +144,9 @@ impl Settings {
             .transport_config(Arc::new(quic::session()))
             .migration(false)
             .time_source(Arc::new(tls::WallTime(Arc::clone(&self.runtime))));
+        quic::limit_strangers(&mut config);
+        // Those that wait for their turn are not taken up yet.
+        config.max_incoming(WAITING_MAX);
         Ok(config)
     }
 }
@@ -162,7 +168,7 @@ async fn accept_all(
                     incoming.refuse();
                 }
                 Some(incoming) if handshakes.len() >= PROVE_FROM && !incoming.remote_address_validated() => {
-                    // It costs a round trip, and no memory here.
+                    refusals.count_retry();
                     let _ = incoming.retry();
                 }
                 Some(incoming) => waiting.push_back((Instant::now(), incoming)),
