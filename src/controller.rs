@@ -15,6 +15,7 @@ use sinew_transport::OsRuntime;
 use sinew_transport_core::ids::TrustDomain;
 
 use crate::reload;
+use crate::secrets::forbid_core_dumps;
 use crate::threads::{side_runtime, start_thread, stop_on_signals};
 use crate::watchdog::Watchdog;
 
@@ -65,6 +66,7 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
         println!("{config:#?}");
         return Ok(ExitCode::SUCCESS);
     }
+    forbid_core_dumps()?;
     let runtime = side_runtime().context("making threads")?;
     let stop = stop_on_signals(&runtime).context("watching for signals")?;
     let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;

@@ -19,6 +19,7 @@ mod logging;
 mod node;
 mod register;
 mod reload;
+mod secrets;
 mod status;
 mod threads;
 mod token;

@@ -11,6 +11,7 @@ use sinew_node_core::{Config, Mechanism};
 use sinew_transport::OsRuntime;
 
 use crate::reload;
+use crate::secrets::forbid_core_dumps;
 use crate::threads::{ShardThreads, drain_on_signals, side_runtime};
 use crate::watchdog::Watchdog;
 
@@ -73,6 +74,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
         println!("{config:#?}");
         return Ok(ExitCode::SUCCESS);
     }
+    forbid_core_dumps()?;
     let runtime = side_runtime().context("making threads")?;
     let stop = drain_on_signals(&runtime).context("watching for signals")?;
     let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;

@@ -13,7 +13,7 @@ use sinew_scenarios::process::{self, Process};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::node::{Node, NodePlan, NodePorts, SINEW, start, version};
+use super::node::{Node, NodePlan, NodePorts, SINEW, launch, start_program, version};
 use super::{http_get, now_us, until};
 
 /// A mesh of real processes. Dropping it ends them and removes their files.
@@ -24,6 +24,8 @@ pub struct Mesh {
     /// None while it is down.
     controller: Option<Process>,
     ports: ControllerPorts,
+    /// Whether everybody logs every word that they have to say.
+    traced: bool,
     dir: TempDir,
 }
 
@@ -41,11 +43,20 @@ impl Mesh {
 
     /// The same with more lines for `[controller]`, e.g. `default_policy = "deny"`.
     pub async fn start_with(settings: &str) -> Self {
+        Self::start_as(settings, false).await
+    }
+
+    /// The same, and everybody logs every word that they have to say.
+    pub async fn start_traced(settings: &str) -> Self {
+        Self::start_as(settings, true).await
+    }
+
+    async fn start_as(settings: &str, traced: bool) -> Self {
         let dir = TempDir::with_prefix("sinew-test-").expect("a temporary directory can be made");
         fs::create_dir(dir.path().join("controller")).expect("the temporary directory takes directories");
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let ports = ControllerPorts { control: any, api: any };
-        let mut mesh = Self { nodes: BTreeMap::new(), controller: None, ports, dir };
+        let mut mesh = Self { nodes: BTreeMap::new(), controller: None, ports, traced, dir };
         mesh.write_controller(settings);
         mesh.start_controller().await;
         // A controller that returns is where its nodes look for it.
@@ -55,7 +66,8 @@ impl Mesh {
 
     /// Makes a token, starts a node with it, and waits until the node is ready. That others know of it
     /// takes a moment longer: [`Mesh::settled`].
-    pub async fn add(&mut self, plan: NodePlan) {
+    pub async fn add(&mut self, mut plan: NodePlan) {
+        plan.traced = self.traced;
         let token = self.token(&plan.name, &plan.grants()).await;
         let dir = self.dir.path().join(&plan.name);
         let name = plan.name.clone();
@@ -214,7 +226,8 @@ impl Mesh {
         let file = dir.join("state/ports.json");
         let before = version(&file);
         let args = vec!["controller".into(), "--config".into(), dir.join("controller.toml").into()];
-        let mut process = start("controller", args, dir.join("controller.log"));
+        let (program, args) = launch(self.traced, args);
+        let mut process = start_program("controller", program, args, dir.join("controller.log"));
         let ready = until("the controller to listen", || async {
             if version(&file) == before {
                 return Err("its ports.json is not written yet".to_owned());
@@ -244,6 +257,17 @@ impl Mesh {
     /// The controller's state directory: authority, admin token.
     pub fn controller_state(&self) -> PathBuf {
         self.dir.path().join("controller/state")
+    }
+
+    /// Where everything of this mesh is.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The process ids of everybody who runs.
+    pub fn pids(&self) -> Vec<u32> {
+        let nodes = self.running().filter_map(|node| node.process.as_ref()).map(Process::pid);
+        nodes.chain(self.controller.as_ref().map(Process::pid)).collect()
     }
 
     /// The end of the controller's log.

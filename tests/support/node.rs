@@ -4,6 +4,7 @@
 //! that returns listens where it listened before. Its data sockets return by themselves: a node tries the
 //! ones of its last run first.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ pub struct NodePlan {
     pub(super) extra_grants: Vec<String>,
     arguments: Vec<String>,
     supervised: bool,
+    pub(super) traced: bool,
 }
 
 impl NodePlan {
@@ -47,6 +49,7 @@ impl NodePlan {
             extra_grants: Vec::new(),
             arguments: Vec::new(),
             supervised: false,
+            traced: false,
         }
     }
 
@@ -216,7 +219,7 @@ impl Node {
         args.extend(self.plan.arguments.iter().map(Into::into));
         let (program, args) = match &self.supervisor {
             Some(supervisor) => supervisor.launch(SINEW, args),
-            None => (SINEW.into(), args),
+            None => launch(self.plan.traced, args),
         };
         let (name, log) = (format!("node {}", self.plan.name), self.dir.join("node.log"));
         let process = self.process.insert(start_program(&name, program, args, log));
@@ -260,12 +263,17 @@ impl Node {
     }
 }
 
-/// Starts the program under test; it ends with the thread that calls this.
-pub(super) fn start(name: &str, args: Vec<std::ffi::OsString>, log: PathBuf) -> Process {
-    start_program(name, SINEW.into(), args, log)
+/// Program and arguments that start the program under test, with every word that it has to say.
+pub(super) fn launch(traced: bool, args: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
+    if !traced {
+        return (SINEW.into(), args);
+    }
+    let tracing: [OsString; 2] = ["RUST_LOG=trace".into(), SINEW.into()];
+    ("/usr/bin/env".into(), tracing.into_iter().chain(args).collect())
 }
 
-fn start_program(name: &str, program: PathBuf, args: Vec<std::ffi::OsString>, log: PathBuf) -> Process {
+/// Starts a program; it ends with the thread that calls this.
+pub(super) fn start_program(name: &str, program: PathBuf, args: Vec<OsString>, log: PathBuf) -> Process {
     let leash = Some(SINEW.into());
     let launch = Launch { name: name.into(), program, args, log, piped: false, leash };
     Process::start(&launch).unwrap_or_else(|error| panic!("{error}"))
