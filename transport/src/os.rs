@@ -5,6 +5,7 @@ mod supervisor;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{AsyncUdpSocket, Runtime as _};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,6 +27,13 @@ use crate::runtime::{Access, AppArrival, AppListener, AppStream, BoxFuture, Phas
 const UDP_RECEIVE_BUFFER: usize = 8 << 20;
 /// Wanted send buffer of a data socket.
 const UDP_SEND_BUFFER: usize = 4 << 20;
+/// After so much silence an application is asked whether it is there. Envoy and the kernel wait two hours; NAT and
+/// firewalls between a node and a service elsewhere forget after some minutes.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_mins(1);
+/// Between two questions.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// Questions without an answer.
+const KEEP_ALIVE_TRIES: u32 = 4;
 /// Applications that wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -66,6 +74,7 @@ impl Runtime for OsRuntime {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
+            keep_alive(&stream)?;
             Ok(Box::new(OsStream(stream)) as Box<dyn AppStream>)
         })
     }
@@ -128,6 +137,16 @@ fn bind_listener(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
+/// Has the kernel find out about an application whose machine is gone: after [`KEEP_ALIVE_AFTER`] of silence it asks,
+/// and after [`KEEP_ALIVE_TRIES`] questions without an answer the connection is broken.
+fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    let settings = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE_AFTER)
+        .with_interval(KEEP_ALIVE_EVERY)
+        .with_retries(KEEP_ALIVE_TRIES);
+    SockRef::from(socket).set_tcp_keepalive(&settings)
+}
+
 /// Asks for large buffers: past the system's limit where we may (CAP_NET_ADMIN), else as far as it goes.
 fn widen(socket: &Socket) {
     if setsockopt(socket, sockopt::RcvBufForce, &UDP_RECEIVE_BUFFER).is_err() {
@@ -181,6 +200,7 @@ impl AppArrival for OsArrival {
     fn into_stream(self: Box<Self>) -> io::Result<Box<dyn AppStream>> {
         self.0.set_nonblocking(true)?;
         self.0.set_nodelay(true)?;
+        keep_alive(&self.0)?;
         Ok(Box::new(OsStream(TcpStream::from_std(self.0)?)))
     }
 }
@@ -229,5 +249,34 @@ impl AsyncWrite for OsStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Timers of the established connections to or from a port of 127.0.0.1: 2 is keep-alive (proc_net_tcp).
+    fn timers(port: u16) -> Vec<u8> {
+        const ESTABLISHED: &str = "01";
+        let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
+        let fields = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let ours = fields.filter(|fields| {
+            let port = format!(":{port:04X}");
+            fields[3] == ESTABLISHED && (fields[1].ends_with(&port) || fields[2].ends_with(&port))
+        });
+        ours.map(|fields| fields[5][..2].parse().expect("a number")).collect()
+    }
+
+    #[tokio::test]
+    async fn the_kernel_looks_after_both_ends_of_applications() {
+        let mut listener = OsRuntime.listen(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+
+        let _dialled = OsRuntime.connect(address).await.expect("it listens");
+        let (arrived, _) = listener.accept().await.expect("one came");
+        let _taken = arrived.into_stream().expect("it lives");
+
+        assert_eq!(timers(address.port()), [2, 2]);
     }
 }
