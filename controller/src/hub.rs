@@ -5,24 +5,26 @@
 //! somebody may have to hear of it: it wakes every session, and each asks for its own turn. Nothing is
 //! handed to them, so nothing piles up before a slow one.
 
+mod attendance;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use sinew_api::control::{Register, Report};
-use sinew_api::hosting::Serving;
+use sinew_api::control::Register;
 use sinew_api::join::{MAX_TOKEN_LEN, Token};
 use sinew_api::snapshot::DefaultPolicy;
 use sinew_api::status::{API_VERSION, CreatedToken, NewToken, Status};
-use sinew_controller_core::{
-    Answerer, Declared, Grant, Mesh, Mistake, Outcome, SecretHash, SessionEnd, SessionId, Turn,
-};
+use sinew_controller_core::{Answerer, Declared, Grant, Mesh, Mistake, Outcome, SecretHash};
+use sinew_transport::LogLimit;
 use sinew_transport::runtime::Runtime;
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::{MutexGuard, watch};
 use tokio::time::Instant;
+
+pub(crate) use attendance::Attendance;
 
 use crate::authority::Authority;
 use crate::credential::random_secret;
@@ -43,6 +45,8 @@ const RESERVE_AGAIN: u64 = 1000;
 pub(crate) struct Hub {
     pub(crate) authority: Authority,
     pub(crate) metrics: Metrics,
+    /// What is logged of calls that the API refuses.
+    pub(crate) api_refusals: LogLimit,
     answerer: Answerer,
     live: Mutex<Live>,
     runtime: Arc<dyn Runtime>,
@@ -91,6 +95,7 @@ impl Hub {
         Self {
             authority: parts.authority,
             metrics: Metrics::default(),
+            api_refusals: LogLimit::default(),
             answerer: parts.answerer,
             live: Mutex::new(parts.live),
             runtime: parts.runtime,
@@ -174,13 +179,7 @@ impl Hub {
         if registered.another_run {
             tracing::warn!(%node, %from, "another process takes over a node from one that still had a session: a restart, or a copied state directory");
         }
-        Ok(Attendance {
-            hub: Arc::clone(self),
-            node: node.clone(),
-            session: registered.session,
-            granted: registered.granted,
-            ended: false,
-        })
+        Ok(Attendance::new(self, node.clone(), registered.session, registered.granted))
     }
 
     /// Sleeps until the mesh has something to do by itself, and does it; keeps revisions from being handed out
@@ -294,82 +293,6 @@ impl Hub {
         if let Ok(ledger) = self.ledger.try_lock() {
             self.metrics.tokens_outstanding.set(gauge(ledger.outstanding(self.wall_now().as_secs())));
         }
-    }
-}
-
-/// A registered session. Dropped without [`Attendance::end`], it counts as lost: a task that panicked or
-/// was cancelled leaves no node behind that seems to be here.
-#[derive(Debug)]
-pub(crate) struct Attendance {
-    hub: Arc<Hub>,
-    node: NodeName,
-    session: SessionId,
-    granted: Vec<ServiceName>,
-    ended: bool,
-}
-
-impl Attendance {
-    /// Whose session it is.
-    pub(crate) fn node(&self) -> &NodeName {
-        &self.node
-    }
-
-    /// What the node is granted.
-    pub(crate) fn granted(&self) -> &[ServiceName] {
-        &self.granted
-    }
-
-    /// What this session should do next.
-    pub(crate) fn poll_turn(&self) -> Turn {
-        self.hub.mesh(|mesh| mesh.poll_turn(&self.node, self.session))
-    }
-
-    /// Whether a push to the node is on its way.
-    pub(crate) fn awaits_answer(&self) -> bool {
-        self.hub.mesh(|mesh| mesh.awaits_answer(&self.node))
-    }
-
-    /// Notes something that only this node's session may say.
-    pub(crate) fn note<T>(&self, note: impl FnOnce(&mut Mesh, &NodeName, SessionId) -> T) -> T {
-        self.hub.mesh(|mesh| note(mesh, &self.node, self.session))
-    }
-
-    /// Takes what the node saw.
-    pub(crate) fn report(&self, report: Report) {
-        let clock_ms = u64::try_from(self.hub.wall_now().as_millis()).unwrap_or(u64::MAX);
-        let begins = self.note(|mesh, node, session| {
-            let before = mesh.weighs();
-            mesh.on_report(clock_ms, node, session, report);
-            !before && mesh.weighs()
-        });
-        if begins {
-            // Whoever keeps the time must look at the clock again.
-            self.hub.changed.send_replace(());
-        }
-    }
-
-    /// Takes the node's word about what it hosts, and wakes whoever must hear of it.
-    pub(crate) fn serving(&self, serving: Serving) -> Result<(), Vec<Mistake>> {
-        self.hub.change(|mesh| mesh.on_serving(&self.node, self.session, serving)).map(|_| ())
-    }
-
-    /// Tells how the session ended.
-    pub(crate) fn end(mut self, end: SessionEnd) {
-        self.tell(end);
-    }
-
-    fn tell(&mut self, end: SessionEnd) {
-        if !self.ended {
-            self.ended = true;
-            let now = self.hub.started.elapsed();
-            self.hub.change(|mesh| mesh.on_session_end(now, &self.node, self.session, end));
-        }
-    }
-}
-
-impl Drop for Attendance {
-    fn drop(&mut self) {
-        self.tell(SessionEnd::Lost);
     }
 }
 

@@ -126,7 +126,9 @@ impl Inbound {
             Err(not) => {
                 end(sink, source, not.code);
                 plane.metrics.refused_stream(not.code);
-                tracing::info!(%caller, source = %preamble.source, destination = %preamble.destination, code = %not.code, reason = not.reason, "stream refused");
+                if let Some(withheld) = plane.refused_streams.admit() {
+                    tracing::info!(%caller, source = %preamble.source, destination = %preamble.destination, code = %not.code, reason = not.reason, withheld, "stream refused");
+                }
                 return (not.code.into(), not.reason);
             }
         };

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
 use sinew_node_core::{Config, EndpointRecord, Overlay, Rejected, ServiceView, Shares, View};
 use sinew_transport::peers::Peer;
-use sinew_transport::{Clock, Peers, Runtime, Target};
+use sinew_transport::{Clock, LogLimit, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Duration, Instant, sleep};
@@ -95,6 +95,8 @@ pub(crate) struct Plane {
     pub(crate) access: AccessLog,
     /// Connections in progress, by shard: where the next one goes.
     pub(crate) active: Vec<AtomicU32>,
+    /// What is logged of streams that were refused; the access log has all of them.
+    pub(crate) refused_streams: LogLimit,
     /// Tasks that may still accept a connection.
     accepting: AtomicU32,
     /// What stands behind this node.
@@ -141,6 +143,7 @@ impl Plane {
         Self {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            refused_streams: LogLimit::default(),
             accepting: AtomicU32::new(0),
             listeners: Listeners::new(&config.listens, shards),
             live: ArcSwap::from_pointee(config.clone()),

@@ -262,10 +262,12 @@ async fn accept_all(shard: Arc<Shard>, handler: Arc<dyn StreamHandler>) {
 fn refused(shard: &Shard, refusal: Option<Refusal>, remote: SocketAddr, reason: &str) {
     if let Some(refusal) = refusal {
         shard.common.refusals.count(refusal);
-        tracing::warn!(%remote, reason, refusal = refusal.name(), "data connection refused");
-    } else {
+        if let Some(withheld) = shard.common.refusals.admit_line(Some(refusal)) {
+            tracing::warn!(%remote, reason, refusal = refusal.name(), withheld, "data connection refused");
+        }
+    } else if let Some(withheld) = shard.common.refusals.admit_line(None) {
         // The verifier has counted and named what it refused, but can't know where it came from.
-        tracing::info!(%remote, reason, "data connection refused");
+        tracing::info!(%remote, reason, withheld, "data connection refused");
     }
 }
 

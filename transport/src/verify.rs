@@ -19,6 +19,7 @@ use sinew_transport_core::identity::Identity;
 use sinew_transport_core::ids::TrustDomain;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::log_limit::LogLimit;
 use crate::validity::{Standing, Trust, Validity};
 
 /// Whom one end of a connection accepts at the other.
@@ -110,6 +111,8 @@ refusals! {
 #[derive(Debug, Default)]
 pub struct Refusals {
     counts: [AtomicU64; 15],
+    /// One for each reason, and one for those that the verifier has named already.
+    limits: [LogLimit; 16],
     retried: AtomicU64,
 }
 
@@ -117,6 +120,13 @@ impl Refusals {
     /// Counts one.
     pub fn count(&self, reason: Refusal) {
         self.counts[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Whether one for this reason may be logged now, and how many were not since the last one. None: the verifier has
+    /// named it already.
+    pub(crate) fn admit_line(&self, reason: Option<Refusal>) -> Option<u64> {
+        let [named @ .., unnamed] = &self.limits;
+        reason.map_or(unnamed, |reason| &named[reason as usize]).admit()
     }
 
     /// How many there were for this reason.
@@ -184,7 +194,9 @@ impl Verifier {
         checked.map_err(|(refusal, identity)| {
             self.refusals.count(refusal);
             let shown = identity.map(|i| i.to_string()).unwrap_or_default();
-            tracing::warn!(reason = refusal.name(), shown, expected = ?self.expect, "certificate refused");
+            if let Some(withheld) = self.refusals.admit_line(Some(refusal)) {
+                tracing::warn!(reason = refusal.name(), shown, expected = ?self.expect, withheld, "certificate refused");
+            }
             to_alert(refusal)
         })?;
         if graced {

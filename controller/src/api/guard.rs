@@ -38,6 +38,8 @@ fn is_given(headers: &HeaderMap) -> bool {
 fn refuse(api: &Api, why: Uncalled, status: StatusCode, help: &str) -> Response {
     let reason = why.name();
     Metrics::count_reason(&api.hub.metrics.api_refused, reason);
-    tracing::warn!(reason, "call of the API refused");
+    if let Some(withheld) = api.hub.api_refusals.admit() {
+        tracing::warn!(reason, withheld, "call of the API refused");
+    }
     problem(status, &format!("the API refuses this call: {help}"))
 }

@@ -200,10 +200,12 @@ async fn accept_all(
 fn refused(refusals: &Refusals, refusal: Option<Refusal>, remote: SocketAddr, reason: &str) {
     if let Some(refusal) = refusal {
         refusals.count(refusal);
-        tracing::warn!(%remote, reason, refusal = refusal.name(), "session refused");
-    } else {
+        if let Some(withheld) = refusals.admit_line(Some(refusal)) {
+            tracing::warn!(%remote, reason, refusal = refusal.name(), withheld, "session refused");
+        }
+    } else if let Some(withheld) = refusals.admit_line(None) {
         // The verifier has counted and named what it refused, but can't know where it came from.
-        tracing::info!(%remote, reason, "session refused");
+        tracing::info!(%remote, reason, withheld, "session refused");
     }
 }
 
