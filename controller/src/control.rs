@@ -355,3 +355,38 @@ fn record(hub: &Hub, ending: &Ending, node: &NodeName, remote: SocketAddr) {
         Ending::TooSlow(reason) => tracing::warn!(%node, %remote, end, reason, "session ended"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a change is noticed without any waiting.
+    async fn at_once(changes: &mut Changes) -> bool {
+        tokio::select! {
+            biased;
+            () = changes.next() => true,
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_after_a_calm_is_noticed_at_once_and_the_next_ones_together_and_never_lost() {
+        let changed = watch::Sender::new(());
+        let mut changes = Changes { changed: changed.subscribe(), looked: None };
+        assert!(!at_once(&mut changes).await, "nothing has changed");
+
+        changed.send_replace(());
+        assert!(at_once(&mut changes).await, "the first of all");
+        let first = Instant::now();
+        changed.send_replace(());
+        assert!(!at_once(&mut changes).await, "it is collected with those that follow");
+        changed.send_replace(());
+        timeout(PUSH_TIME, changes.next()).await.expect("it is not lost");
+        assert_eq!(first.elapsed(), DEBOUNCE);
+        assert!(!at_once(&mut changes).await, "both were noticed");
+
+        sleep(DEBOUNCE * 2).await;
+        changed.send_replace(());
+        assert!(at_once(&mut changes).await, "after a calm");
+    }
+}

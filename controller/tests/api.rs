@@ -44,6 +44,20 @@ async fn a_call_that_is_addressed_to_another_name_is_refused_even_with_the_token
 }
 
 #[tokio::test]
+async fn the_host_in_the_request_line_counts_before_the_header() {
+    let controller = Controller::start().await;
+    let (host, bearer) = (controller.host(), format!("Authorization: Bearer {}", controller.admin_token()));
+
+    let call = |path: String| {
+        let (controller, headers) = (&controller, [&*host, &*bearer]);
+        async move { controller.call("GET", &path, &headers, "").await.0 }
+    };
+
+    assert_eq!(call("http://evil.example/v1/status".into()).await, 403);
+    assert_eq!(call(format!("http://{}/v1/status", controller.ports.api)).await, 200);
+}
+
+#[tokio::test]
 async fn a_page_of_another_origin_is_refused_even_with_the_token() {
     let controller = Controller::start().await;
     let bearer = format!("Authorization: Bearer {}", controller.admin_token());

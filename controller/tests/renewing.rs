@@ -106,6 +106,19 @@ async fn an_expired_certificate_opens_a_session_to_renew_it_and_for_nothing_else
 }
 
 #[tokio::test]
+async fn a_session_ends_with_the_certificate_that_it_was_made_with() {
+    let controller = Controller::start().await;
+    let (node, credentials) = Node::up(&controller, "n1", &["orders"], &[]).await;
+    node.close();
+    let left = credentials.expiry() - controller.runtime.wall_now().as_secs();
+    controller.runtime.shift_clock(i64::try_from(left).expect("a day") - 2);
+
+    let mut node = Node::welcomed(&controller, &credentials, &["orders"], &[]).await;
+
+    assert_eq!(node.farewell().await.reason, FarewellReason::CertificateExpired);
+}
+
+#[tokio::test]
 async fn a_run_that_was_superseded_is_told_so_when_it_comes_back_and_the_newer_stays() {
     let controller = Controller::start().await;
     let (_older, credentials) = Node::up(&controller, "n1", &["orders"], &[]).await;

@@ -164,4 +164,39 @@ mod tests {
 
         assert_eq!(controllers.names, ["controller.example:7401", "10.0.0.2:7401", "10.0.0.1:7401"]);
     }
+
+    #[tokio::test]
+    async fn every_round_begins_with_the_next() {
+        let token = ["10.0.0.1:7401", "10.0.0.2:7401"].map(|text| text.parse().expect("an address"));
+        let mut controllers = Controllers::new(&[], &token, 0);
+        let runtime: Arc<dyn Runtime> = Arc::new(sinew_transport::OsRuntime);
+
+        let rounds = [controllers.round(&runtime).await, controllers.round(&runtime).await];
+
+        assert_eq!(rounds, [vec![token[0], token[1]], vec![token[1], token[0]]]);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_holds_up_nobody_and_is_dialled_again() {
+        let addresses = ["10.0.0.1:1", "10.0.0.2:1"].map(|text| text.parse().expect("an address"));
+        let (dialled, mut dials) = tokio::sync::mpsc::unbounded_channel();
+        let silent = first_to_answer(addresses.to_vec(), |address| {
+            dialled.send(address).expect("there");
+            std::future::pending()
+        });
+
+        let seen = async {
+            let mut seen = Vec::new();
+            while seen.len() < 4 {
+                seen.extend(dials.recv().await);
+            }
+            seen
+        };
+        let seen = tokio::select! {
+            ended = silent => panic!("nobody answered: {ended:?}"),
+            seen = tokio::time::timeout(10 * REDIAL, seen) => seen.expect("each is dialled twice"),
+        };
+
+        assert_eq!(seen, [addresses, addresses].concat());
+    }
 }

@@ -138,6 +138,7 @@ async fn waiting_names_who_lags_behind_and_ends_when_nobody_does() {
     mesh.pause("host").await;
 
     let late = apply(&mesh, &declaration, &["--wait", "--timeout", "1s"]).await;
+    let told = sinew(&mesh, &["effective", "host"]).await;
     mesh.resume("host");
     let done = apply(&mesh, &declaration.replace("\"orders\"", "\"orders\" "), &["--wait"]).await;
 
@@ -145,6 +146,9 @@ async fn waiting_names_who_lags_behind_and_ends_when_nobody_does() {
     assert_eq!(late.status.code(), Some(1), "{named}");
     assert!(named.contains("host: it has not answered yet") && !named.contains("caller:"), "{named}");
     assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(told.contains(", not acknowledged yet"), "{told}");
+    let told = sinew(&mesh, &["effective", "host"]).await;
+    assert!(told.contains(", acknowledged"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,4 +186,23 @@ async fn what_others_need_is_not_deleted() {
     assert!(told.contains("endpoint/spare/orders/127.0.0.1:80"), "{told}");
     assert!(text(&missing.stderr).contains("there is no service/nothing"), "{}", text(&missing.stderr));
     assert!(sinew(&mesh, &["get", "node"]).await.contains("node/spare"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diff_ends_with_79_when_asked_to_and_the_history_with_its_limit() {
+    let mesh = mesh().await;
+    let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    std::fs::write(file.path(), "[[service]]\nname = \"orders\"\n").unwrap();
+    let path = file.path().display().to_string();
+    let code = async |arguments: &[&str]| {
+        mesh.sinew(&[&["diff", "-f", &path], arguments].concat()).await.status.code()
+    };
+
+    assert_eq!((code(&["--exit-code"]).await, code(&[]).await), (Some(79), Some(0)));
+    sinew(&mesh, &["apply", "-f", &path, "-m", "older"]).await;
+    assert_eq!(code(&["--exit-code"]).await, Some(0), "nothing differs");
+
+    sinew(&mesh, &["delete", "service/orders", "-m", "newer"]).await;
+    let newest = sinew(&mesh, &["history", "--limit", "1"]).await;
+    assert!(newest.contains("newer") && !newest.contains("older"), "{newest}");
 }

@@ -88,6 +88,11 @@ async fn what_drains_finishes_what_runs_and_takes_nothing_new() {
     drop(app);
     assert!(timeout(PATIENCE, draining.wait()).await.unwrap().unwrap().success());
     assert_eq!(endpoints(&mesh, "n1").await["endpoints"].as_array().unwrap().len(), 1);
+    mesh.kill("n1").await;
+    mesh.restart("n1").await;
+    assert_eq!(greeted(listener).await, "first");
+    let kept = endpoints(&mesh, "n1").await;
+    assert_eq!(kept["endpoints"].as_array().unwrap().len(), 1, "what drained does not come back: {kept}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +150,25 @@ async fn nobody_registers_without_the_token_or_from_a_foreign_page() {
     assert_eq!(call(admin, "POST", "/v1/deregister", &[&host, &bearer, &foreign], body).await, 403);
     assert_eq!(http_get(admin, "/v1/endpoints", None).await.unwrap().0, 401);
     assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deregistered_stays_when_the_operator_declares_it_too() {
+    let first = Service::greeter("first").await;
+    let mut mesh = Mesh::start().await;
+    mesh.add(NodePlan::new("n1").grant("orders")).await;
+    mesh.settled().await;
+    let address = first.address().to_string();
+    ok(&sinew(&mesh, "n1", &["register", "orders", &address]).await);
+    let file = mesh.node_dir("n1").join("declared.toml");
+    let text = format!("[[endpoint]]\nnode = \"n1\"\nservice = \"orders\"\naddress = \"{address}\"\n");
+    std::fs::write(&file, format!("{text}[[service]]\nname = \"orders\"\n")).unwrap();
+    ok(&operator(&mesh, &["apply", "--wait", "-f", file.to_str().unwrap()]).await);
+    assert_eq!(endpoints(&mesh, "n1").await["endpoints"][0]["origin"], "registered", "who came first");
+
+    ok(&sinew(&mesh, "n1", &["deregister", "orders"]).await);
+
+    assert_eq!(endpoints(&mesh, "n1").await["endpoints"][0]["origin"], "assigned");
 }
 
 #[tokio::test(flavor = "multi_thread")]

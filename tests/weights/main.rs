@@ -104,10 +104,11 @@ async fn the_near_zone_comes_first_and_what_is_too_much_for_it_spills_by_capacit
     let listener = mesh.listener("caller", "orders");
 
     let gentle = Load::start(listener, 1);
-    let calls = gentle.calls_after(0, 100).await;
+    // One of a hundred trickles, and a busy machine may look like a slow zone for a moment.
+    let calls = gentle.calls_after(0, ENOUGH_CALLS / 2).await;
     gentle.stop().await;
     let near = share(&calls, "n1");
-    assert!(near > 0.95, "{near}");
+    assert!(near > 0.95, "{near}\n{}", why(&mesh, &[]).await);
 
     let begun_us = now_us();
     let heavy = Load::start(listener, 32);

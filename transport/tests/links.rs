@@ -81,6 +81,25 @@ async fn a_sender_that_is_dropped_never_looks_like_a_clean_end() {
 }
 
 #[tokio::test]
+async fn a_link_that_nobody_renews_ends_with_its_certificates_and_its_streams_with_it() {
+    let authority = Authority::new();
+    let life = Duration::from_secs(2);
+    let (a, b) = (authority.node_for("a", life), authority.node("b"));
+    let (a, b) = (Node::start("a", a, echo()), Node::start("b", b, echo()));
+    a.wants("b", b.address);
+    let link = tokio::time::timeout(STUCK, a.link("b")).await.expect("up in time");
+
+    let mut stream = link.open().await.expect("opened");
+    stream.send.write(Bytes::from_static(b"hello")).await.expect("sent");
+    let end = tokio::time::timeout(STUCK, read_all(&mut stream)).await.expect("an end");
+
+    assert!(matches!(end, Err(StreamError::Lost(_))), "{end:?}");
+    drop((stream, link));
+    a.end().await;
+    b.end().await;
+}
+
+#[tokio::test]
 async fn a_task_that_panics_resets_its_stream() {
     let handler = Handle(|mut stream: Stream| async move {
         stream.send.write(Bytes::from_static(b"short")).await.expect("sent");

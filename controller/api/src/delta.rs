@@ -169,3 +169,58 @@ fn by<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, &T> {
 fn owned<T: Clone, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, T> {
     items.iter().map(|item| (key(item), item.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosting::HealthCheck;
+
+    fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().expect("valid")
+    }
+
+    /// Nothing, and something in every field.
+    fn snapshots() -> [Snapshot; 2] {
+        let address = "127.0.0.1:80".parse().expect("valid");
+        let endpoint = Endpoint { node: name("n1"), slot: 0, labels: BTreeMap::new(), weight: 1000 };
+        let full = Snapshot {
+            revision: Revision(2),
+            default: DefaultPolicy::Deny,
+            granted: vec![name("web")],
+            services: vec![Service { name: name("orders"), endpoints: vec![endpoint] }],
+            peers: vec![Peer {
+                node: name("n1"),
+                zone: None,
+                addresses: vec![address],
+                granted: vec![],
+                serving: 7,
+            }],
+            assigned: vec![Assigned {
+                service: name("web"),
+                address,
+                labels: BTreeMap::new(),
+                capacity: 1,
+                health: HealthCheck::default(),
+            }],
+            listeners: vec![AssignedListener { service: name("orders"), source: None, address }],
+        };
+        [Snapshot { revision: Revision(1), ..Snapshot::default() }, full]
+    }
+
+    #[test]
+    fn every_field_comes_and_goes_by_a_difference() {
+        let [empty, full] = snapshots();
+        for (a, b) in [(&empty, &full), (&full, &empty)] {
+            assert_eq!(apply(a, diff(a, b)).as_ref(), Ok(b));
+        }
+    }
+
+    #[test]
+    fn a_difference_from_another_revision_is_refused() {
+        let [empty, full] = snapshots();
+
+        let refused = apply(&full, diff(&empty, &full));
+
+        assert_eq!(refused, Err(WrongBase { from: Revision(1), at: Revision(2) }));
+    }
+}

@@ -206,3 +206,14 @@ async fn an_entry_that_makes_no_sense_is_refused_by_name() {
         assert!(error.contains(expected) && error.contains("restore it from a backup"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_declaration_and_its_history_are_one_transaction() {
+    let disk: Arc<Disk> = Arc::default();
+    let mut ledger = open(&disk).await;
+    let before = *disk.watch().borrow();
+
+    ledger.declare(deny(), past(1)).await.expect("kept");
+
+    assert_eq!(*disk.watch().borrow(), before + 1, "a death in between would leave a half");
+}

@@ -192,3 +192,22 @@ async fn a_file_of_a_newer_program_is_refused_with_a_remedy() {
     assert!(matches!(&refused, Err(StoreError::Newer { found, .. }) if *found == VERSION + 1), "{refused:?}");
     assert!(refused.expect_err("refused").to_string().contains("a newer sinew wrote it"));
 }
+
+#[tokio::test]
+async fn a_file_without_a_version_that_ever_was_is_refused_with_a_remedy() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, entry) in [("none", ("revision", 3)), ("zero", ("version", 0))] {
+        let path = directory.path().join(name);
+        let database = redb::Database::create(&path).expect("a new file");
+        let transaction = database.begin_write().expect("begun");
+        let meta = redb::TableDefinition::<&str, u64>::new("meta");
+        transaction.open_table(meta).expect("made").insert(entry.0, entry.1).expect("written");
+        transaction.commit().expect("made");
+        drop(database);
+
+        let refused = open(&path);
+
+        assert!(matches!(&refused, Err(StoreError::Damaged { .. })), "{name}: {refused:?}");
+        assert!(refused.expect_err("refused").to_string().contains("restore it from a backup"), "{name}");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The node's tests use this file too.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -92,6 +92,16 @@ impl Authority {
 
     pub(crate) fn node(&self, name: &str) -> Credentials {
         self.issue_node(name).credentials()
+    }
+
+    /// A node whose certificate ends soon.
+    pub(crate) fn node_for(&self, name: &str, life: Duration) -> Credentials {
+        let (key, uri) = (KeyPair::generate().expect("a key"), format!("spiffe://mesh.local/node/{name}"));
+        let mut params = params(&valid(&[&uri]));
+        params.not_after = (SystemTime::now() + life).into();
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let chain = vec![cert.der().clone()];
+        Issued { chain, key: key.serialize_der(), root: self.root.clone() }.credentials()
     }
 
     pub(crate) fn controller(&self, name: &str) -> Credentials {

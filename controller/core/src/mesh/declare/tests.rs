@@ -1,14 +1,15 @@
 //! Whom a declaration concerns, and what happens while it is on its way to the disk.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use sinew_api::apply::LagReason;
-use sinew_api::control::{Listen, Register};
+use sinew_api::control::{Listen, Register, Reject};
 use sinew_api::hosting::{CAPACITY_DEFAULT, Health, Serve};
 use sinew_api::resource::{Listener, MeshSettings, Node, Resource, Resources};
 use sinew_api::snapshot::{DefaultPolicy, Labels};
 
-use super::super::{SessionId, Turn};
+use super::super::{SessionEnd, SessionId, Turn};
 use super::*;
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -246,4 +247,31 @@ fn a_rollout_names_who_has_not_acknowledged_and_why() {
     assert_eq!(late(&told), [(fresh.clone(), LagReason::Away)]);
     assert_eq!(late(&here), [(fresh, LagReason::Busy)]);
     assert_eq!((late(&done), done.concerned), (vec![], 3));
+}
+
+#[test]
+fn a_rollout_waits_for_who_was_lost_and_tells_who_refused_and_why() {
+    let mut story = Story::new();
+    let (other, session) = (node("other"), story.sessions[2].1);
+    let late = |rollout: sinew_api::apply::Rollout| {
+        let laggards = rollout.laggards.into_iter();
+        laggards.map(|l| (l.node.as_str().to_owned(), l.why, l.detail)).collect::<Vec<_>>()
+    };
+
+    let first = story.declare(vec![listener("other", "orders")]);
+    let (host, lost) = story.sessions.remove(0);
+    story.mesh.on_session_end(Duration::ZERO, &node(host), lost, SessionEnd::Lost);
+    story.turn();
+    let without_host = late(rollout(&story, first));
+    let second = story.declare(vec![]);
+    assert!(matches!(story.mesh.poll_turn(&other, session), Turn::Push(_)));
+    let reject = Reject { revision: second, name: "listener".into(), reason: "no room".into() };
+    assert!(story.mesh.on_reject(&other, session, reject));
+    let refused = late(rollout(&story, second));
+
+    assert!(matches!(&without_host[..], [(name, LagReason::Away, _)] if name == "host"), "{without_host:?}");
+    let [(_, LagReason::Away, _), (name, LagReason::Rejected, why)] = &refused[..] else {
+        panic!("{refused:?}")
+    };
+    assert!(name == "other" && why.contains("listener: no room"), "{why}");
 }

@@ -163,3 +163,10 @@ fn a_near_endpoint_that_is_alone_and_slow_is_left_and_one_that_is_a_little_slowe
 fn where_no_endpoint_is_near_zones_do_not_matter() {
     assert_eq!(weights(&[at(false, 2000.0), at(false, 4000.0)], QUIET), [WEIGHT_MAX, WEIGHT_MAX / 2]);
 }
+
+#[test]
+fn a_near_endpoint_keeps_a_weight_however_slow_it_is() {
+    let weights = weights(&[at(true, 1000.0), at(true, 1e9)], Demand { in_flight: 1.0, share: 1.0 });
+
+    assert_eq!(weights, [WEIGHT_MAX, WEIGHT_FLOOR], "else nobody would see it recover");
+}

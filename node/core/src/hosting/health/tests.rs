@@ -150,3 +150,14 @@ proptest! {
         prop_assert_eq!(answers.health(), Health::Up);
     }
 }
+
+#[test]
+fn what_is_up_is_checked_again_an_interval_after_its_last_check_began() {
+    let mut checker = up(check(5000, 1000, 1, 2));
+    let began = checker.poll_timeout().expect("due");
+    assert_eq!(began, 1 + 5000 * MS);
+
+    next(&mut checker, 300 * MS, Finding::Answered);
+
+    assert_eq!(checker.poll_timeout(), Some(began + 5000 * MS));
+}
