@@ -39,12 +39,6 @@ impl Stop {
         self.now.cancel();
     }
 
-    /// Whether either was said.
-    #[must_use]
-    pub fn is_told(&self) -> bool {
-        self.drain.is_cancelled() || self.now.is_cancelled()
-    }
-
     /// Waits until either is said.
     pub async fn told(&self) {
         tokio::select! {

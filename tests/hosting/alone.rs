@@ -78,6 +78,45 @@ async fn a_node_that_restarts_calls_and_serves_by_its_saved_snapshot() {
     drop(first);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_heard_in_its_last_second_is_saved_when_it_is_stopped() {
+    let services = [Service::greeter("first").await, Service::greeter("second").await];
+    let mut mesh = Mesh::start().await;
+    mesh.add(caller()).await;
+    // The second comes while the snapshot with the first has just been written.
+    mesh.add(NodePlan::new("n1").serve("orders", services[0].address())).await;
+    mesh.add(NodePlan::new("n2").serve("orders", services[1].address())).await;
+    row_reaches(mesh.listener("caller", "orders"), &["first", "second"]).await;
+    mesh.kill_controller().await;
+    mesh.stop("caller").await;
+
+    mesh.restart("caller").await;
+
+    row_reaches(mesh.listener("caller", "orders"), &["first", "second"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_was_saved_for_another_node_is_not_used() {
+    let first = Service::greeter("first").await;
+    let mut mesh = Mesh::start().await;
+    mesh.add(NodePlan::new("n1").serve("orders", first.address())).await;
+    mesh.add(caller()).await;
+    mesh.settled().await;
+    for node in ["n1", "caller"] {
+        mesh.stop(node).await;
+    }
+    let saved = |node: &str| mesh.node_dir(node).join("state/snapshot.json");
+    std::fs::copy(saved("n1"), saved("caller")).unwrap();
+
+    mesh.restart("n1").await;
+    mesh.restart("caller").await;
+
+    let log = mesh.log("caller");
+    assert!(log.contains("the last snapshot is another node's"), "{log}");
+    assert!(!log.contains("the last snapshot is in use"), "{log}");
+    row_reaches(mesh.listener("caller", "orders"), &["first"]).await;
+}
+
 /// Moves of the caller's connections from an endpoint that refused them.
 async fn refusals(mesh: &Mesh) -> u64 {
     let moved = mesh.metrics("caller").await.count("sinew_connections_moved_total", &[("reason", "REFUSED")]);
