@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +85,18 @@ pub(crate) async fn drain(plane: &Plane, stop: &Stop, closing: &CancellationToke
         }
     }
     closing.cancel();
+}
+
+/// Waits until `idle` says so, which is asked again whenever something was emptied.
+pub(crate) async fn until_idle(emptied: &Notify, idle: impl Fn() -> bool) {
+    loop {
+        // Made before the question, so that it misses nothing that happens after it.
+        let emptied = emptied.notified();
+        if idle() {
+            return;
+        }
+        emptied.await;
+    }
 }
 
 /// Waits until nothing runs at this node's endpoints, and nobody tried to begin anything for [`QUIET`].

@@ -14,7 +14,10 @@ mod telling;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::drain::until_idle;
 use crate::local::is_out_of_descriptors;
 use crate::metrics::Metrics;
 
@@ -64,12 +68,12 @@ impl Place {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+        self.draining.load(SeqCst)
     }
 
     /// Connections in progress.
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.load(SeqCst)
     }
 
     /// Tells that the service said something. Called for every read, so it writes only when that is news.
@@ -241,13 +245,7 @@ impl Hosting {
 
     /// Waits until there are none. For a node that [leaves](Self::leave).
     pub(crate) async fn idle(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.in_flight() == 0 {
-                return;
-            }
-            emptied.await;
-        }
+        until_idle(&self.emptied, || self.in_flight() == 0).await;
     }
 
     /// Notes that a stream was refused because its endpoint drains.
@@ -336,7 +334,7 @@ impl Hosting {
         let before = self.places.load();
         let place = |(slot, hosted): (u16, &Hosted)| {
             let place = before.get(&slot).cloned().unwrap_or_else(|| Arc::new(Place::new(slot, hosted)));
-            place.draining.store(table.health(hosted) == Health::Draining, Relaxed);
+            place.draining.store(table.health(hosted) == Health::Draining, SeqCst);
             (slot, place)
         };
         self.places.store(Arc::new(table.all().map(place).collect()));
@@ -383,7 +381,8 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let left = self.place.in_flight.fetch_sub(1, Relaxed) - 1;
+        // Counted before it is asked who waits; whoever waits says so before it counts.
+        let left = self.place.in_flight.fetch_sub(1, SeqCst) - 1;
         if left == 0 && self.place.is_draining() {
             self.hosting.emptied.notify_waiters();
             self.hosting.wake.notify_one();

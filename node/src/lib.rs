@@ -10,7 +10,8 @@
 //!
 //! [`control`] keeps the session with a controller and swaps the view; it runs beside the traffic, never
 //! in its way; [`saved`] keeps the last snapshot for the next start;
-//! [`reload`] takes a configuration that was read again; [`drain`] ends the node when nothing runs any more. [`run()`] is the story of the whole node.
+//! [`reload`] takes a configuration that was read again; [`drain`] ends the node when nothing runs any more.
+//! [`run()`] is the story of the whole node.
 
 mod access;
 mod admin;

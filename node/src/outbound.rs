@@ -11,7 +11,7 @@ mod pick;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use sinew_node_core::{Direction, ListenConfig, Outcome, Record, speaks_for};
@@ -64,7 +64,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.plane.active[usize::from(self.shard)].fetch_sub(1, Relaxed) == 1 {
+        // Counted before it is asked whether anybody waits, as in `crate::hosting`.
+        if self.plane.active[usize::from(self.shard)].fetch_sub(1, SeqCst) == 1 {
             self.plane.on_emptied();
         }
     }

@@ -4,10 +4,7 @@
 //! keeps the one that it began with.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{
-    AtomicBool, AtomicU32,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -20,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::access::AccessLog;
+use crate::drain::until_idle;
 use crate::hosting::Hosting;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
@@ -167,30 +165,24 @@ impl Plane {
 
     /// From now on the node is not ready, and its endpoints take nothing new.
     pub(crate) fn leave(&self) {
-        self.leaving.store(true, Relaxed);
+        self.leaving.store(true, SeqCst);
         self.hosting.leave();
     }
 
     /// Whether it is on its way out.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Relaxed)
+        self.leaving.load(SeqCst)
     }
 
     /// Application connections in progress.
     pub(crate) fn outbound_count(&self) -> u32 {
-        self.active.iter().map(|active| active.load(Relaxed)).sum()
+        self.active.iter().map(|active| active.load(SeqCst)).sum()
     }
 
     /// Waits until there are none, and none can be accepted any more. For a node whose listeners were told to close.
     pub(crate) async fn outbound_idle(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            // In this order: who accepts a connection counts it before it ends.
-            if self.accepting.load(SeqCst) == 0 && self.outbound_count() == 0 {
-                return;
-            }
-            emptied.await;
-        }
+        // In this order: who accepts a connection counts it before it ends.
+        until_idle(&self.emptied, || self.accepting.load(SeqCst) == 0 && self.outbound_count() == 0).await;
     }
 
     /// Counts a task that may accept connections, for as long as the guard lives.
@@ -199,9 +191,12 @@ impl Plane {
         Accepting(Arc::clone(self))
     }
 
-    /// Tells that a shard has no application connection left.
+    /// Tells that a shard has no application connection left, or that nobody accepts any more.
     pub(crate) fn on_emptied(&self) {
-        self.emptied.notify_waiters();
+        // Nobody waits before: connections pay one load for it.
+        if self.is_leaving() {
+            self.emptied.notify_waiters();
+        }
     }
 
     /// The configuration as it was read last. Only its live keys may be taken from here.

@@ -86,8 +86,10 @@ impl Quality {
         let (good, failed) = std::mem::take(&mut self.ended);
         (self.good, self.failed) = (self.good * keep + good, self.failed * keep + failed);
         // What is measured after a long silence counts for all of it.
-        let since = self.last.filter(|last| now.saturating_sub(last.at) > STALE_AFTER);
-        let since = since.map_or(dt, |last| now.saturating_sub(last.at));
+        let since = match self.last {
+            Some(last) if self.is_stale(now) => now.saturating_sub(last.at),
+            _ => dt,
+        };
         if self.turns > 0.0 {
             self.last = Some(Sample { log: self.logs / self.turns, at: now });
             (self.turns, self.logs) = (0.0, 0.0);

@@ -97,16 +97,6 @@ impl Hosted {
         self.checker.check()
     }
 
-    fn serve(&self, slot: u16, health: Health) -> Serve {
-        Serve {
-            service: self.service.clone(),
-            slot,
-            labels: self.labels.clone(),
-            capacity: self.capacity,
-            health,
-        }
-    }
-
     fn labels_len(&self) -> usize {
         labels_len(&self.labels)
     }
@@ -190,7 +180,7 @@ impl Table {
     /// What others are told, by slot.
     #[must_use]
     pub fn serves(&self) -> BTreeMap<u16, Serve> {
-        self.all().map(|(slot, hosted)| (slot, hosted.serve(slot, self.health(hosted)))).collect()
+        self.all().map(|(slot, hosted)| (slot, self.serve(slot, hosted))).collect()
     }
 
     /// Every slot that changed since `version`, as it is now; none: it is empty. Whoever knows `version` or any
@@ -198,9 +188,18 @@ impl Table {
     #[must_use]
     pub fn changes_since(&self, version: u64) -> Vec<(u16, Option<Serve>)> {
         let touched = self.touched.iter().filter(|(_, at)| **at > version);
-        let serve =
-            |slot: u16| Some(self.slots.get(&slot)?).map(|hosted| hosted.serve(slot, self.health(hosted)));
-        touched.map(|(slot, _)| (*slot, serve(*slot))).collect()
+        let serve = |slot: &u16| self.slots.get(slot).map(|hosted| self.serve(*slot, hosted));
+        touched.map(|(slot, _)| (*slot, serve(slot))).collect()
+    }
+
+    fn serve(&self, slot: u16, hosted: &Hosted) -> Serve {
+        Serve {
+            service: hosted.service.clone(),
+            slot,
+            labels: hosted.labels.clone(),
+            capacity: hosted.capacity,
+            health: self.health(hosted),
+        }
     }
 
     /// One version more, by a change of this slot.
