@@ -14,6 +14,7 @@ use sinew_controller::store::DiskStore;
 use sinew_transport::OsRuntime;
 use sinew_transport_core::ids::TrustDomain;
 
+use crate::limits::raise_open_files;
 use crate::reload;
 use crate::secrets::forbid_core_dumps;
 use crate::threads::{side_runtime, start_thread, stop_on_signals};
@@ -67,6 +68,7 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     forbid_core_dumps()?;
+    raise_open_files();
     let runtime = side_runtime().context("making threads")?;
     let stop = stop_on_signals(&runtime).context("watching for signals")?;
     let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;

@@ -15,6 +15,7 @@ mod controller;
 mod demo;
 mod dev;
 mod get;
+mod limits;
 mod logging;
 mod node;
 mod register;

@@ -10,6 +10,7 @@ use sinew_api::document::InvalidDocument;
 use sinew_node_core::{Config, Mechanism};
 use sinew_transport::OsRuntime;
 
+use crate::limits::raise_open_files;
 use crate::reload;
 use crate::secrets::forbid_core_dumps;
 use crate::threads::{ShardThreads, drain_on_signals, side_runtime};
@@ -75,6 +76,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     forbid_core_dumps()?;
+    raise_open_files();
     let runtime = side_runtime().context("making threads")?;
     let stop = drain_on_signals(&runtime).context("watching for signals")?;
     let reloads = reload::follow(&runtime, path, text, parse).context("watching for SIGHUP")?;

@@ -8,16 +8,14 @@
 //! stopped is not found by connecting alone, since its kernel goes on accepting. A service that answers a caller
 //! while a check waits has answered the check: one that works on one connection at a time may be too busy for it.
 
+mod place;
 mod registered;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +23,8 @@ use arc_swap::ArcSwap;
 use sinew_api::admin::NodeEndpoint;
 use sinew_api::hosting::{Health, HealthCheck, Probe, Serve};
 use sinew_api::snapshot::Assigned;
-use sinew_node_core::ServeConfig;
 use sinew_node_core::hosting::{Finding, Hosted, Table};
+use sinew_node_core::{Guard, ServeConfig};
 use sinew_transport::{Clock, Runtime};
 use sinew_transport_core::ids::ServiceName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -38,51 +36,9 @@ use crate::drain::until_idle;
 use crate::local::is_out_of_descriptors;
 use crate::metrics::Metrics;
 
+pub(crate) use place::{InFlight, Place};
 pub(crate) use registered::{RegisteredFile, Untaken};
 pub(crate) use telling::Telling;
-
-/// One slot, as inbound streams see it.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) slot: u16,
-    pub(crate) service: ServiceName,
-    pub(crate) address: SocketAddr,
-    /// Takes nothing new.
-    draining: AtomicBool,
-    /// Connections in progress.
-    in_flight: AtomicU32,
-    /// Whether the service said anything since the last check began.
-    answered: AtomicBool,
-}
-
-impl Place {
-    fn new(slot: u16, hosted: &Hosted) -> Self {
-        Self {
-            slot,
-            service: hosted.service.clone(),
-            address: hosted.address,
-            draining: AtomicBool::new(false),
-            in_flight: AtomicU32::new(0),
-            answered: AtomicBool::new(false),
-        }
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(SeqCst)
-    }
-
-    /// Connections in progress.
-    pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(SeqCst)
-    }
-
-    /// Tells that the service said something. Called for every read, so it writes only when that is news.
-    pub(crate) fn on_answer(&self) {
-        if !self.answered.load(Relaxed) {
-            self.answered.store(true, Relaxed);
-        }
-    }
-}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -258,10 +214,16 @@ impl Hosting {
         self.turned_away.load(Relaxed)
     }
 
-    /// Counts a connection to the service of a place, for as long as the guard lives.
-    pub(crate) fn begin(self: &Arc<Self>, place: Arc<Place>) -> InFlight {
-        place.in_flight.fetch_add(1, Relaxed);
-        InFlight { hosting: Arc::clone(self), place }
+    /// Counts a connection to the service of a place, for as long as what is yielded lives. None when there are as many
+    /// as its endpoint takes.
+    pub(crate) fn begin(self: &Arc<Self>, place: Arc<Place>, room: Guard) -> Option<InFlight> {
+        place.enter().then(|| InFlight::new(self, place, room))
+    }
+
+    /// Tells that a place which drains has no connection left.
+    fn on_emptied(&self) {
+        self.emptied.notify_waiters();
+        self.wake.notify_one();
     }
 
     /// Runs the checks, for ever.
@@ -288,12 +250,12 @@ impl Hosting {
     async fn check(&self, slot: u16, address: SocketAddr, check: HealthCheck) -> Finding {
         let place = self.place(slot);
         if let Some(place) = &place {
-            place.answered.store(false, Relaxed);
+            place.ask();
         }
         let time = Duration::from_millis(check.timeout_ms.into());
         let found = timeout(time, ask(&self.runtime, address, check.probe)).await;
         match found.unwrap_or(Finding::Silent) {
-            Finding::Silent if place.is_some_and(|place| place.answered.load(Relaxed)) => Finding::Answered,
+            Finding::Silent if place.is_some_and(|place| place.has_answered()) => Finding::Answered,
             found => found,
         }
     }
@@ -334,7 +296,7 @@ impl Hosting {
         let before = self.places.load();
         let place = |(slot, hosted): (u16, &Hosted)| {
             let place = before.get(&slot).cloned().unwrap_or_else(|| Arc::new(Place::new(slot, hosted)));
-            place.draining.store(table.health(hosted) == Health::Draining, SeqCst);
+            place.update(hosted, table.health(hosted) == Health::Draining);
             (slot, place)
         };
         self.places.store(Arc::new(table.all().map(place).collect()));
@@ -360,32 +322,4 @@ async fn ask(runtime: &Arc<dyn Runtime>, address: SocketAddr, probe: Probe) -> F
         let _ = stream.read(&mut [0]).await;
     }
     Finding::Answered
-}
-
-/// A connection in progress at an endpoint of this node.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    hosting: Arc<Hosting>,
-    place: Arc<Place>,
-}
-
-impl InFlight {
-    pub(crate) fn load(&self) -> u32 {
-        self.place.in_flight()
-    }
-
-    pub(crate) fn on_answer(&self) {
-        self.place.on_answer();
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        // Counted before it is asked who waits; whoever waits says so before it counts.
-        let left = self.place.in_flight.fetch_sub(1, SeqCst) - 1;
-        if left == 0 && self.place.is_draining() {
-            self.hosting.emptied.notify_waiters();
-            self.hosting.wake.notify_one();
-        }
-    }
 }

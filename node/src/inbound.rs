@@ -4,7 +4,6 @@
 //! preamble says is judged by this node's own snapshot and table ([`crate::local`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +35,13 @@ impl StreamHandler for Inbound {
     fn handle(&self, stream: Stream) -> BoxFuture<'static, ()> {
         let inbound = self.clone();
         Box::pin(async move { inbound.live(stream).await })
+    }
+
+    fn on_refused(&self, link: &Link, code: Code) {
+        self.plane.metrics.refused_stream(code);
+        if let Some(withheld) = self.plane.refused_streams.admit() {
+            tracing::warn!(peer = %link.peer(), %code, withheld, "a peer has more streams open than it may; spread its calls over more nodes");
+        }
     }
 
     fn teller(&self, link: &Link) -> Box<dyn Teller> {
@@ -71,6 +77,7 @@ impl Inbound {
                     ended = self.carry(&preamble, &mut record, &mut sink, &mut source) => ended,
                     () = self.stop.cancelled() => {
                         end(&mut sink, &mut source, Code::Cut);
+                        plane.metrics.cut("stopping");
                         (Outcome::Cut, "the node stops".into())
                     }
                 };
@@ -143,16 +150,11 @@ impl Inbound {
         if let Err(error) = send.write_frame(&accepted, Bytes::new()).await {
             return (error.code().into(), error.to_string());
         }
-        let meter = Meter {
-            from_app: AtomicU64::new(0),
-            to_app: AtomicU64::new(0),
-            touched: AtomicBool::new(false),
-            on_from_app: &|| serving.on_answer(),
-            on_to_app: &|| {},
-        };
+        let on_answer = || serving.on_answer();
+        let meter = Meter::new(plane, serving.idle_timeout(), &on_answer, &|| {});
         let joined = join((&mut reader, &mut writer), (sink, source), &meter).await;
-        record.bytes_up = meter.to_app.load(Relaxed);
-        record.bytes_down = meter.from_app.load(Relaxed);
+        record.bytes_up = meter.bytes_to_app();
+        record.bytes_down = meter.bytes_from_app();
         match joined {
             Ok(()) => {
                 app.close_cleanly();

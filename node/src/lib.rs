@@ -32,6 +32,7 @@ mod reload;
 mod renewal;
 mod run;
 mod saved;
+mod stalls;
 mod state;
 mod tells;
 mod turns;

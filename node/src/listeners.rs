@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sinew_api::admin::NodeListener;
 use sinew_api::snapshot::AssignedListener;
-use sinew_node_core::ListenConfig;
+use sinew_node_core::{LISTENER_CONNECTIONS, Limit, ListenConfig};
 use tokio::sync::watch;
 
 /// Wanted by the snapshot, opened by the shards, shown by the admin pages.
@@ -20,6 +20,8 @@ pub(crate) struct Listeners {
     initial: BTreeMap<AssignedListener, u16>,
     /// Where those are bound, which matters for the ones that left their port open.
     bound: Mutex<BTreeMap<SocketAddr, AssignedListener>>,
+    /// How many connections each may carry.
+    rooms: Mutex<BTreeMap<AssignedListener, Limit>>,
     /// Where each listens, or why it can't. Those whose shard has not come to it yet are missing.
     states: Mutex<BTreeMap<AssignedListener, Result<SocketAddr, String>>>,
 }
@@ -58,6 +60,12 @@ impl Listeners {
         self.change(|(declared, _)| *declared = listeners.to_vec());
     }
 
+    /// How many connections a listener may carry, now and after the next reload.
+    pub(crate) fn room(&self, listener: &AssignedListener) -> Limit {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.entry(listener.clone()).or_insert_with(|| Limit::new(LISTENER_CONNECTIONS as usize)).clone()
+    }
+
     /// Takes what the configuration says.
     pub(crate) fn reconfigure(&self, listens: &[ListenConfig]) {
         let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -66,7 +74,10 @@ impl Listeners {
             Some(open) if (&open.service, &open.source) == (&wanted.service, &wanted.source) => open.clone(),
             _ => wanted,
         };
-        let listeners = listens.iter().map(|listen| same(listener(listen))).collect();
+        let listeners: Vec<_> = listens.iter().map(|listen| same(listener(listen))).collect();
+        for (listener, listen) in listeners.iter().zip(listens) {
+            self.room(listener).set_max(listen.max_connections as usize);
+        }
         self.change(|(_, configured)| *configured = listeners);
     }
 
@@ -74,6 +85,10 @@ impl Listeners {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut sources);
         let all: BTreeSet<_> = sources.0.iter().chain(&sources.1).cloned().collect();
+        self.rooms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|listener, _| all.contains(listener));
         self.wanted.send_if_modified(|wanted| {
             let changed = **wanted != all;
             if changed {
@@ -132,6 +147,6 @@ impl Listeners {
 }
 
 fn listener(listen: &ListenConfig) -> AssignedListener {
-    let ListenConfig { service, source, address } = listen.clone();
+    let ListenConfig { service, source, address, .. } = listen.clone();
     AssignedListener { service, source, address }
 }

@@ -41,7 +41,15 @@ pub(crate) async fn serve(
 ) -> Result<(Box<dyn AppStream>, InFlight), NotServed> {
     let place = judge(plane, caller, preamble).await?;
     let (slot, address) = (place.slot, place.address);
-    let serving = plane.hosting.begin(place);
+    let overloaded = |reason: String| NotServed { code: Code::Overloaded, reason };
+    let room = plane.room.try_enter().ok_or_else(|| {
+        overloaded(format!("this node carries {} connections already (`max_connections`)", plane.room.max()))
+    })?;
+    let serving = plane.hosting.begin(place, room).ok_or_else(|| {
+        overloaded(format!(
+            "the endpoint at {address} has as many connections as its `max_connections` allows"
+        ))
+    })?;
     let wait = match preamble.remaining_ms {
         0 => CONNECT_TIME,
         ms => CONNECT_TIME.min(Duration::from_millis(ms.into())),
@@ -121,6 +129,11 @@ impl LocalService {
     /// It said something.
     pub(crate) fn on_answer(&self) {
         self.serving.on_answer();
+    }
+
+    /// For how long nothing may pass.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.serving.idle_timeout()
     }
 
     /// Both directions came to their clean end.

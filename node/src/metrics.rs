@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use sinew_node_core::hosting::Finding;
-use sinew_node_core::{Direction, Outcome, Record};
+use sinew_node_core::{Direction, Outcome, Record, Refused};
 use sinew_transport_core::Code;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,6 +82,12 @@ pub(crate) struct Metrics {
     refused_connections: Family<Reason, Counter>,
     /// Streams of peers that were answered with a code instead of `Accepted`.
     refused_streams: Family<CodeLabel, Counter>,
+    /// Connections that this node ended for a reason of its own, by reason.
+    cut: Family<Reason, Counter>,
+    /// Connections that wait for a reader which does not read.
+    stalled_connections: Gauge,
+    /// What they hold at most.
+    stalled_bytes: Gauge,
     /// Times that a connection was moved to another endpoint, by why the one before was left.
     moved: Family<Reason, Counter>,
     /// Lines that the access log could not take.
@@ -138,12 +144,23 @@ impl Metrics {
         self.turns.0.observe(latency_us as f64 / 1e6);
     }
 
-    pub(crate) fn refused_connection(&self, reason: &'static str) {
-        self.refused_connections.get_or_create(&Reason { reason: Word(reason) }).inc();
+    pub(crate) fn refused_connection(&self, reason: Refused) {
+        self.refused_connections.get_or_create(&Reason { reason: Word(reason.name()) }).inc();
     }
 
     pub(crate) fn refused_stream(&self, code: Code) {
         self.refused_streams.get_or_create(&CodeLabel { code: Word(code.name()) }).inc();
+    }
+
+    /// Counts a connection that this node ended for a reason of its own.
+    pub(crate) fn cut(&self, reason: &'static str) {
+        self.cut.get_or_create(&Reason { reason: Word(reason) }).inc();
+    }
+
+    /// How many directions of connections are stalled, and what they hold at most.
+    pub(crate) fn stalled(&self, connections: usize, bytes: u64) {
+        self.stalled_connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+        self.stalled_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn checked(&self, finding: Finding) {
@@ -188,6 +205,10 @@ impl Metrics {
             self.refused_connections.clone(),
         );
         r.register("streams_refused", "Streams of peers answered with a code", self.refused_streams.clone());
+        r.register("connections_cut", "Connections that this node ended", self.cut.clone());
+        let stalled = self.stalled_connections.clone();
+        r.register("stalled_connections", "Connections whose readers do not read", stalled);
+        r.register("stalled_bytes", "What stalled connections hold, at most", self.stalled_bytes.clone());
         r.register("connections_moved", "Moves to another endpoint", self.moved.clone());
         r.register(
             "access_log_dropped",

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use sinew_node_core::{Direction, ListenConfig, Outcome, Record, speaks_for};
+use sinew_node_core::{Direction, Guard, Limit, ListenConfig, Outcome, Record, Refused, speaks_for};
 use sinew_transport::{AppArrival, AppListener};
 use sinew_transport_core::ids::ServiceName;
 use tokio::sync::mpsc;
@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use self::connected::Copied;
 use crate::app::{App, AppReader, AppWriter};
+use crate::local::is_out_of_descriptors;
 use crate::plane::{Accepting, Plane};
 
 /// Connections that wait to be taken up by another shard; beyond it they are refused and counted.
@@ -48,17 +49,21 @@ pub(crate) struct Arrived {
     place: Place,
 }
 
+/// A connection's places among those that its listener may carry, and its node.
+type Places = [Guard; 2];
+
 /// Counts a connection on its shard for as long as it lives.
 #[derive(Debug)]
 struct Place {
     plane: Arc<Plane>,
     shard: u16,
+    _places: Places,
 }
 
 impl Place {
-    fn take(plane: &Arc<Plane>, shard: u16) -> Self {
+    fn take(plane: &Arc<Plane>, shard: u16, places: Places) -> Self {
         plane.active[usize::from(shard)].fetch_add(1, Relaxed);
-        Self { plane: Arc::clone(plane), shard }
+        Self { plane: Arc::clone(plane), shard, _places: places }
     }
 }
 
@@ -90,6 +95,7 @@ impl Outbound {
     pub(crate) async fn listen(
         self,
         listener: Arc<ListenConfig>,
+        room: Limit,
         mut socket: Box<dyn AppListener>,
         _accepting: Accepting,
     ) {
@@ -99,30 +105,65 @@ impl Outbound {
                 accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok((app, client)) => self.place(app, client, &listener),
+                Ok((app, client)) => match self.enter(&room) {
+                    Ok(places) => self.place(app, client, &listener, places),
+                    Err(reason) => self.refuse(app, &listener, reason),
+                },
                 Err(error) if is_passing(&error) => {}
+                Err(error) if is_out_of_descriptors(&error) && socket.shed() => {
+                    self.count_refused(&listener, Refused::NoDescriptors);
+                }
                 Err(error) => {
-                    self.plane.metrics.refused_connection("accept_failed");
-                    tracing::warn!(%error, service = %listener.service, "can't accept: out of descriptors or memory? Raise the limit on open files");
+                    self.plane.metrics.refused_connection(Refused::AcceptFailed);
+                    if let Some(withheld) = self.plane.refused_connections.admit() {
+                        tracing::warn!(%error, service = %listener.service, withheld, "can't accept: out of descriptors or memory? Raise the limit on open files");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
+    /// A place among those of a listener, and one among those of the node.
+    fn enter(&self, room: &Limit) -> Result<Places, Refused> {
+        let here = room.try_enter().ok_or(Refused::ListenerFull)?;
+        let on_node = self.plane.room.try_enter().ok_or(Refused::NodeFull)?;
+        Ok([here, on_node])
+    }
+
+    /// Ends a connection before it began.
+    fn refuse(&self, app: Box<dyn AppArrival>, listener: &ListenConfig, reason: Refused) {
+        app.refuse();
+        self.count_refused(listener, reason);
+    }
+
+    fn count_refused(&self, listener: &ListenConfig, reason: Refused) {
+        self.plane.metrics.refused_connection(reason);
+        if let Some(withheld) = self.plane.refused_connections.admit() {
+            let (service, remedy) = (&listener.service, reason.remedy());
+            tracing::warn!(%service, reason = reason.name(), withheld, remedy, "an application is refused");
+        }
+    }
+
     /// Finds a shard for a connection: this one, unless another has clearly less to do.
-    fn place(&self, app: Box<dyn AppArrival>, client: SocketAddr, listener: &Arc<ListenConfig>) {
+    fn place(
+        &self,
+        app: Box<dyn AppArrival>,
+        client: SocketAddr,
+        listener: &Arc<ListenConfig>,
+        places: Places,
+    ) {
         let active = &self.plane.active;
         let here = active[usize::from(self.shard)].load(Relaxed);
         let (least, idlest) =
             active.iter().map(|n| n.load(Relaxed)).zip(0_u16..).min().unwrap_or((here, self.shard));
         let shard = if here > least + LEAN { idlest } else { self.shard };
-        let place = Place::take(&self.plane, shard);
+        let place = Place::take(&self.plane, shard, places);
         let arrived = Arrived { app, client, listener: Arc::clone(listener), place };
         if shard == self.shard {
             self.take(arrived);
-        } else if self.handover[usize::from(shard)].try_send(arrived).is_err() {
-            self.plane.metrics.refused_connection("handover_full");
+        } else if let Err(full) = self.handover[usize::from(shard)].try_send(arrived) {
+            self.refuse(full.into_inner().app, listener, Refused::HandoverFull);
         }
     }
 
@@ -145,7 +186,7 @@ impl Outbound {
                 });
             }
             Err(error) => {
-                self.plane.metrics.refused_connection("accept_failed");
+                self.plane.metrics.refused_connection(Refused::AcceptFailed);
                 tracing::warn!(%error, "can't take up an accepted connection");
             }
         }
@@ -183,7 +224,10 @@ impl Connection {
         let outcome = match source {
             Err(nobody) => (Outcome::Denied, nobody.to_string()),
             Ok(source) => {
-                let cut = || (Outcome::Cut, "the node stops".into());
+                let cut = || {
+                    plane.metrics.cut("stopping");
+                    (Outcome::Cut, "the node stops".into())
+                };
                 tokio::select! {
                     biased;
                     // A stopping shard closes its links, too: what breaks by that was cut, whichever of the
@@ -220,7 +264,7 @@ impl Connection {
                 Ok(connected) => connected,
                 Err(failed) => return failed,
             };
-            match connected.copy(record, reader, writer).await {
+            match connected.copy(&self.plane, record, reader, writer).await {
                 Copied::Ended(outcome, reason) => return (outcome, reason),
                 Copied::Untouched(why) => {
                     self.plane.metrics.moved(why);

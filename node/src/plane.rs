@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use sinew_api::Snapshot;
-use sinew_node_core::{Config, EndpointRecord, Overlay, Rejected, ServiceView, Shares, View};
+use sinew_node_core::{Config, EndpointRecord, Limit, Overlay, Rejected, ServiceView, Shares, View};
 use sinew_transport::peers::Peer;
 use sinew_transport::{Clock, LogLimit, Peers, Runtime, Target};
 use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
@@ -21,6 +21,7 @@ use crate::drain::until_idle;
 use crate::hosting::Hosting;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::stalls::Stalls;
 use crate::tells::Heard;
 
 /// The view in use, with every endpoint's peer looked up once: a pick looks at no table.
@@ -69,6 +70,25 @@ impl Routes {
 /// the operator declares are opened by their shards, each when it comes to it.
 const TAKE_UP: Duration = Duration::from_secs(10);
 
+/// Descriptors that connections leave to everything else: data sockets, listeners, files, the admin pages.
+const DESCRIPTORS_KEPT: u64 = 128;
+
+/// How many connections the node may carry: what its configuration says, or what its limit on open files allows.
+fn room(config: &Config, runtime: &dyn Runtime) -> usize {
+    let others = DESCRIPTORS_KEPT + config.listens.len() as u64;
+    let descriptors = runtime.descriptors_max().map(|max| max.saturating_sub(others).max(1));
+    let wanted = u64::from(config.max_connections);
+    let room = descriptors.map_or(wanted, |max| max.min(wanted));
+    if room < wanted {
+        tracing::warn!(
+            max_connections = wanted,
+            room,
+            "the limit on open files allows fewer connections than `max_connections`: raise it (systemd: LimitNOFILE=, shell: ulimit -n)"
+        );
+    }
+    usize::try_from(room).unwrap_or(usize::MAX)
+}
+
 /// What the view is made of.
 #[derive(Debug, Default)]
 struct Known {
@@ -95,8 +115,14 @@ pub(crate) struct Plane {
     pub(crate) active: Vec<AtomicU32>,
     /// What is logged of streams that were refused; the access log has all of them.
     pub(crate) refused_streams: LogLimit,
+    /// The same for applications that were refused.
+    pub(crate) refused_connections: LogLimit,
     /// Tasks that may still accept a connection.
     accepting: AtomicU32,
+    /// Connections of applications and to services that the node may carry.
+    pub(crate) room: Limit,
+    /// Those whose readers do not read.
+    pub(crate) stalls: Arc<Stalls>,
     /// What stands behind this node.
     pub(crate) hosting: Arc<Hosting>,
     /// The listeners that the operator declared.
@@ -142,11 +168,14 @@ impl Plane {
             me: peers.me().clone(),
             active: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             refused_streams: LogLimit::default(),
+            refused_connections: LogLimit::default(),
             accepting: AtomicU32::new(0),
             listeners: Listeners::new(&config.listens, shards),
             live: ArcSwap::from_pointee(config.clone()),
             reregister: Notify::new(),
             hosting: Arc::new(Hosting::new(&config.serves, &runtime, &metrics, clock)),
+            stalls: Arc::new(Stalls::new(&metrics, clock)),
+            room: Limit::new(room(&config, &*runtime)),
             config,
             runtime,
             clock,
@@ -208,6 +237,7 @@ impl Plane {
     pub(crate) fn reconfigure(&self, config: Config) -> Vec<&'static str> {
         let (before, config) = (self.live(), Arc::new(config));
         self.live.store(Arc::clone(&config));
+        self.room.set_max(room(&config, &*self.runtime));
         self.hosting.reconfigure(&config.serves);
         self.listeners.reconfigure(&config.listens);
         if (&before.zone, &before.listens) != (&config.zone, &config.listens) {

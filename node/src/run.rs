@@ -186,6 +186,7 @@ pub async fn run_reloading(
     farewells.spawn(saved::keep(Arc::clone(&plane), cut.clone()));
 
     tasks.spawn(Arc::clone(&plane.hosting).run());
+    tasks.spawn(Arc::clone(&plane.stalls).keep());
     tasks.spawn(reload::follow(Arc::clone(&plane), reloads));
     tasks.spawn(tells::follow(Arc::clone(&plane), told));
     let following = Arc::clone(&plane);
@@ -333,10 +334,11 @@ impl Part {
         let Outbound { plane, tracker, stop, .. } = &self.outbound;
         let mut open = BTreeMap::new();
         for (listen, socket, port) in bound {
-            let ListenConfig { service, source, address } = (*listen).clone();
+            let ListenConfig { service, source, address, .. } = (*listen).clone();
             let listener = AssignedListener { service, source, address };
             plane.listeners.on_bound(&listener, port.address);
-            let accepting = tracker.spawn(self.outbound.clone().listen(listen, socket, plane.accept()));
+            let room = plane.listeners.room(&listener);
+            let accepting = tracker.spawn(self.outbound.clone().listen(listen, room, socket, plane.accept()));
             open.insert(listener, accepting);
         }
         tracker.spawn(self.outbound.clone().follow_wanted(open, plane.accept()));

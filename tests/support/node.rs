@@ -29,6 +29,8 @@ pub struct NodePlan {
     pub(super) serves: Vec<(String, SocketAddr)>,
     /// `health` of the `[[serve]]` entries, as TOML.
     health: String,
+    /// More lines of each `[[serve]]`, and of each `[[listen]]`.
+    more: [String; 2],
     pub(super) extra_grants: Vec<String>,
     arguments: Vec<String>,
     supervised: bool,
@@ -46,6 +48,7 @@ impl NodePlan {
             listens: Vec::new(),
             serves: Vec::new(),
             health: "false".into(),
+            more: Default::default(),
             extra_grants: Vec::new(),
             arguments: Vec::new(),
             supervised: false,
@@ -63,6 +66,18 @@ impl NodePlan {
     /// stories are about what callers find out by themselves.
     pub fn health(mut self, health: &str) -> Self {
         self.health = health.into();
+        self
+    }
+
+    /// One more line of every `[[serve]]`.
+    pub fn serving(mut self, line: &str) -> Self {
+        self.more[0] += &format!("{line}\n");
+        self
+    }
+
+    /// One more line of every `[[listen]]`.
+    pub fn listening(mut self, line: &str) -> Self {
+        self.more[1] += &format!("{line}\n");
         self
     }
 
@@ -124,14 +139,17 @@ impl NodePlan {
         for (service, source) in &self.listens {
             let address = ports.and_then(|ports| ports.listener(service, source));
             let address = address.map_or("127.0.0.1:0".into(), |bound| bound.to_string());
-            let _ =
-                write!(text, "\n[[listen]]\nservice = {service:?}\nas = {source:?}\naddress = {address:?}\n");
+            let more = &self.more[1];
+            let _ = write!(
+                text,
+                "\n[[listen]]\nservice = {service:?}\nas = {source:?}\naddress = {address:?}\n{more}"
+            );
         }
         for (service, address) in &self.serves {
             let _ = write!(
                 text,
-                "\n[[serve]]\nservice = {service:?}\naddress = \"{address}\"\nhealth = {}\n",
-                self.health
+                "\n[[serve]]\nservice = {service:?}\naddress = \"{address}\"\nhealth = {}\n{}",
+                self.health, self.more[0]
             );
         }
         text

@@ -38,7 +38,7 @@ pub use link::{Link, Stream};
 pub use log_limit::LogLimit;
 pub use os::OsRuntime;
 pub use peers::{Peers, Reach, Target};
-pub use quic::ResetKeys;
+pub use quic::{MTU_MAX, ResetKeys, STREAM_WINDOW};
 pub use runtime::{Access, AppArrival, AppListener, AppStream, BoxFuture, Runtime, ShardHost};
 pub use session::{Arrival, Session, SessionListener};
 pub use shard::{Common, Shard};

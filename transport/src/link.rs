@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::lifetime::{Age, Fingerprint, Lifetime};
-use crate::quic::{STREAMS_AT_FIRST, STREAMS_MAX};
+use crate::quic::{CREDIT_MAX, STREAMS_AT_FIRST};
 use crate::stream::StreamError;
 use crate::validity::Trust;
 
@@ -162,8 +162,8 @@ impl Link {
         guard.incoming = true;
         let incoming = self.incoming.fetch_add(1, Relaxed) + 1;
         let allowed = self.allowed.load(Relaxed);
-        if incoming * 2 > allowed && allowed < STREAMS_MAX {
-            let more = (allowed * 2).min(STREAMS_MAX);
+        if incoming * 2 > allowed && allowed < CREDIT_MAX {
+            let more = (allowed * 2).min(CREDIT_MAX);
             self.allowed.store(more, Relaxed);
             self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(more));
         }
@@ -174,6 +174,11 @@ impl Link {
     #[must_use]
     pub fn streams(&self) -> u32 {
         self.streams.load(Relaxed)
+    }
+
+    /// Those of them that the peer opened.
+    pub(crate) fn incoming(&self) -> u32 {
+        self.incoming.load(Relaxed)
     }
 
     /// Whether new streams may be picked for it.

@@ -2,7 +2,7 @@
 
 mod supervisor;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::AsFd;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{AsyncUdpSocket, Runtime as _};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -67,14 +68,13 @@ impl Runtime for OsRuntime {
             reason = "unsound only for types that may close their descriptor; a std listener keeps it"
         )]
         let socket = AsyncFd::new(listener)?;
-        Ok(Box::new(OsListener(socket)))
+        Ok(Box::new(OsListener { socket, spare: spare() }))
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn AppStream>>> {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            keep_alive(&stream)?;
+            prepare(&stream)?;
             Ok(Box::new(OsStream(stream)) as Box<dyn AppStream>)
         })
     }
@@ -116,6 +116,11 @@ impl Runtime for OsRuntime {
         Ok(Box::new(fs::OpenOptions::new().append(true).create(true).mode(0o640).open(path)?))
     }
 
+    fn descriptors_max(&self) -> Option<u64> {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+        Some(soft)
+    }
+
     fn retire(&self, address: SocketAddr) {
         supervisor::retire(address);
     }
@@ -135,6 +140,12 @@ fn bind_listener(address: SocketAddr) -> io::Result<StdListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Settings of a connection to an application.
+fn prepare(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_nodelay(true)?;
+    keep_alive(socket)
 }
 
 /// Has the kernel find out about an application whose machine is gone: after [`KEEP_ALIVE_AFTER`] of silence it asks,
@@ -170,17 +181,50 @@ fn widen(socket: &Socket) {
 /// A listening socket. It accepts without making the connection known to this runtime: the shard that
 /// will carry it does that, once.
 #[derive(Debug)]
-struct OsListener(AsyncFd<StdListener>);
+struct OsListener {
+    socket: AsyncFd<StdListener>,
+    /// A descriptor to give up for as long as it takes to refuse an application when there are no others: otherwise
+    /// those that wait would wait until somebody else ends, and the listener would be readable all that time.
+    spare: Option<File>,
+}
+
+/// A descriptor that stands for nothing.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Has the end of a socket show as an error at its other end. It fails only on a socket that is gone.
+fn reset_on_close(socket: &impl AsFd, reset: bool) {
+    // Lingering for no time makes close() send RST, also when the kernel closes for a process that was killed.
+    let _ = SockRef::from(socket).set_linger(reset.then_some(Duration::ZERO));
+}
 
 impl AppListener for OsListener {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
+        self.socket.get_ref().local_addr()
+    }
+
+    fn shed(&mut self) -> bool {
+        if self.spare.take().is_none() {
+            self.spare = spare();
+            return false;
+        }
+        let shed = match self.socket.get_ref().accept() {
+            // Closed here, before its descriptor is wanted again.
+            Ok((stream, _)) => {
+                reset_on_close(&stream, true);
+                true
+            }
+            Err(_) => false,
+        };
+        self.spare = spare();
+        shed
     }
 
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn AppArrival>, SocketAddr)>> {
         Box::pin(async move {
             loop {
-                let mut ready = self.0.readable().await?;
+                let mut ready = self.socket.readable().await?;
                 match ready.try_io(|fd| fd.get_ref().accept()) {
                     Ok(accepted) => {
                         let (stream, from) = accepted?;
@@ -199,9 +243,12 @@ struct OsArrival(StdStream);
 impl AppArrival for OsArrival {
     fn into_stream(self: Box<Self>) -> io::Result<Box<dyn AppStream>> {
         self.0.set_nonblocking(true)?;
-        self.0.set_nodelay(true)?;
-        keep_alive(&self.0)?;
+        prepare(&self.0)?;
         Ok(Box::new(OsStream(TcpStream::from_std(self.0)?)))
+    }
+
+    fn refuse(self: Box<Self>) {
+        reset_on_close(&self.0, true);
     }
 }
 
@@ -210,9 +257,7 @@ struct OsStream(TcpStream);
 
 impl AppStream for OsStream {
     fn reset_on_drop(&mut self, reset: bool) {
-        // Lingering for no time makes close() send RST, also when the kernel closes for a process that was
-        // killed. It fails only on a socket that is gone.
-        let _ = SockRef::from(&self.0).set_linger(reset.then_some(Duration::ZERO));
+        reset_on_close(&self.0, reset);
     }
 }
 

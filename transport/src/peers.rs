@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::lifetime::{Fingerprint, VOUCHES_MAX};
 use crate::link::Link;
+use crate::quic::STREAMS_MAX;
 
 /// Where a peer is, and whether we want a connection with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -221,6 +222,18 @@ impl Peer {
         let serves =
             |l: &&Arc<Link>| l.lane() == lane && l.shard() == shard && !l.retired() && !l.is_closed();
         self.links.load().iter().find(serves).cloned()
+    }
+
+    /// Whether we may open another stream to it: it takes [`STREAMS_MAX`](crate::quic::STREAMS_MAX) of ours.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let opened = |link: &Arc<Link>| link.streams().saturating_sub(link.incoming());
+        self.links.load().iter().map(opened).sum::<u32>() < STREAMS_MAX
+    }
+
+    /// Whether it has more streams open than it may, on all its links together.
+    pub(crate) fn is_beyond_limit(&self) -> bool {
+        self.links.load().iter().map(|link| link.incoming()).sum::<u32>() > STREAMS_MAX
     }
 
     /// Whether any stream is in progress with it.

@@ -9,7 +9,7 @@ use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, Va
 
 /// The largest packet that is tried. 9,000-byte links halve the CPU per byte; what does not fit is found
 /// out by discovery, which loses only its probes.
-pub(crate) const MTU_MAX: u16 = 8952;
+pub const MTU_MAX: u16 = 8952;
 
 /// The largest packet of a session: an Ethernet frame's. quinn keeps room for some two thousand of the largest
 /// on each socket, and every session of a node has a socket of its own.
@@ -19,8 +19,13 @@ pub(crate) const SESSION_MTU: u16 = 1472;
 /// connection with 8,192 costs 845 KiB; [`crate::link`] raises it as it is used up.
 pub(crate) const STREAMS_AT_FIRST: u32 = 100;
 
-/// The most streams that a peer may have open.
+/// The most streams that a peer may have open, on all its links together. Both ends count.
 pub(crate) const STREAMS_MAX: u32 = 10_000;
+
+/// The most that QUIC itself allows on one link. quinn tells that streams have ended only when they are more than an
+/// eighth of what is allowed, so that much more is needed for [`STREAMS_MAX`] to be open at any time; and one by which
+/// the ends greeted each other.
+pub(crate) const CREDIT_MAX: u32 = STREAMS_MAX / 7 * 8 + 8;
 
 /// A connection that nobody heard from is forgotten. Only the backstop: *dead* comes much sooner.
 const DATA_IDLE: Duration = Duration::from_secs(30);
@@ -46,7 +51,7 @@ const SESSION_KEEP_ALIVE: Duration = Duration::from_secs(3);
 const RESET_INTERVAL: Duration = Duration::ZERO;
 
 /// What one stream may have in flight: a link of 1 Gbit/s and 30 ms.
-const STREAM_WINDOW: u32 = 4 << 20;
+pub const STREAM_WINDOW: u64 = 4 << 20;
 /// What one connection may have unacknowledged.
 const SEND_WINDOW: u64 = 16 << 20;
 
@@ -144,7 +149,7 @@ pub(crate) fn data(controller: Arc<dyn ControllerFactory + Send + Sync>) -> Tran
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_AT_FIRST))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .max_idle_timeout(IdleTimeout::try_from(DATA_IDLE).ok())
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .stream_receive_window(VarInt::try_from(STREAM_WINDOW).unwrap_or(VarInt::MAX))
         .send_window(SEND_WINDOW)
         // Nobody reads them yet, and what is not read is kept: up to 1.25 MB a connection.
         .datagram_receive_buffer_size(None)

@@ -68,6 +68,11 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     /// The operating system's.
     fn append(&self, path: &Path) -> io::Result<Box<dyn io::Write + Send>>;
 
+    /// How many descriptors this process may have open; none: there is no such limit.
+    fn descriptors_max(&self) -> Option<u64> {
+        None
+    }
+
     /// Closes the listener at an address for good, also for later processes: a service manager may keep its socket, so
     /// that those who connect between two processes wait. Its [`AppListener`] must be gone.
     fn retire(&self, address: SocketAddr) {
@@ -111,6 +116,12 @@ pub trait AppListener: Debug + Send {
 
     /// The next application, and its address. Cancel-safe.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn AppArrival>, SocketAddr)>>;
+
+    /// For when [`accept`](Self::accept) fails because there are no descriptors: refuses one application that waits,
+    /// with a descriptor that was kept for this. False when that can't be done.
+    fn shed(&mut self) -> bool {
+        false
+    }
 }
 
 /// An application's connection, not yet at home on any shard.
@@ -120,6 +131,9 @@ pub trait AppArrival: Debug + Send {
     /// # Errors
     /// The operating system's.
     fn into_stream(self: Box<Self>) -> io::Result<Box<dyn AppStream>>;
+
+    /// Ends it so that the application sees an error (RST).
+    fn refuse(self: Box<Self>);
 }
 
 /// A connection to an application.

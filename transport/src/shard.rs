@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::Endpoint;
+use sinew_transport_core::Code;
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::link::LinkEstimator;
 use sinew_transport_core::wire::{Ext, Hello, Ping};
@@ -286,7 +287,13 @@ async fn live(shard: &Arc<Shard>, peer: &Peer, greeted: Greeted, handler: Arc<dy
     let Greeted { link, mut send, mut receive } = greeted;
     let accepting = async {
         while let Ok(stream) = link.accept().await {
-            shard.tracker.spawn(handler.handle(stream));
+            if peer.is_beyond_limit() {
+                // Each of its links may allow as many alone; together they may not.
+                stream.refuse(Code::Overloaded);
+                handler.on_refused(&link, Code::Overloaded);
+            } else {
+                shard.tracker.spawn(handler.handle(stream));
+            }
         }
     };
     tokio::select! {

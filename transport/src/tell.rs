@@ -4,6 +4,7 @@
 //! The transport carries tells and knows nothing of what they say. A tell is a skippable frame, at most
 //! [`TELL_MAX`] long.
 
+use sinew_transport_core::Code;
 use sinew_transport_core::wire::Malformed;
 
 use crate::link::{Link, Stream};
@@ -16,6 +17,9 @@ pub const TELL_MAX: u32 = 64 * 1024;
 pub trait StreamHandler: Send + Sync + 'static {
     /// Serves one stream to its end.
     fn handle(&self, stream: Stream) -> BoxFuture<'static, ()>;
+
+    /// Told when a stream of the peer was refused before anybody took it.
+    fn on_refused(&self, _link: &Link, _code: Code) {}
 
     /// What a new link is told; nothing, unless there is something to say.
     fn teller(&self, _link: &Link) -> Box<dyn Teller> {

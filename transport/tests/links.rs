@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Authority, Handle, Node, echo};
+use common::{Authority, Handle, Node, echo, node_name};
 use sinew_transport::link::Stream;
 use sinew_transport::verify::Refusal;
 use sinew_transport::{Link, StreamError};
@@ -140,6 +140,44 @@ async fn more_streams_are_allowed_before_they_are_used_up() {
 
     assert_eq!(link.streams(), 500);
     drop((open, link));
+    a.end().await;
+    b.end().await;
+}
+
+#[tokio::test]
+async fn a_peer_may_have_ten_thousand_streams_open_and_is_refused_the_next() {
+    const STREAMS: usize = 10_000;
+    let handler = Handle(|mut stream: Stream| async move {
+        stream.send.write(Bytes::from_static(b"!")).await.expect("sent");
+        let _ = read_all(&mut stream).await;
+    });
+    let (a, b, link) = pair(Arc::new(handler)).await;
+    let peer = a.peers.get(&node_name("b")).expect("known");
+    let open = async || {
+        let mut stream = tokio::time::timeout(STUCK, link.open()).await.expect("room").expect("opened");
+        stream.send.write(Bytes::from_static(b"?")).await.expect("sent");
+        let answered = stream.receive.read_exact(&mut [0]).await;
+        (stream, answered)
+    };
+
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        assert!(peer.has_room());
+        let (stream, answered) = open().await;
+        answered.expect("answered");
+        streams.push(stream);
+    }
+
+    assert!(!peer.has_room(), "whoever asks goes elsewhere at once");
+    let (_stream, refused) = open().await;
+    assert_eq!(refused, Err(StreamError::Reset(Code::Overloaded)), "whoever does not ask is refused");
+    for stream in streams.drain(..10) {
+        drop(stream);
+    }
+    // The other end hears of that a moment later.
+    let taken = async { while open().await.1.is_err() {} };
+    tokio::time::timeout(STUCK, taken).await.expect("room again");
+    drop((streams, link));
     a.end().await;
     b.end().await;
 }

@@ -6,10 +6,57 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// Why an application's connection was not carried: what the node counts and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Its listener carries as many as it may.
+    ListenerFull,
+    /// The node carries as many as it may.
+    NodeFull,
+    /// The process has no descriptor left for it.
+    NoDescriptors,
+    /// Too many wait for the shard that was to carry it.
+    HandoverFull,
+    /// The system did not give it to us.
+    AcceptFailed,
+}
+
+impl Refused {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::ListenerFull, Self::NodeFull, Self::NoDescriptors, Self::HandoverFull, Self::AcceptFailed];
+
+    /// The name in metrics and in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ListenerFull => "listener_full",
+            Self::NodeFull => "node_full",
+            Self::NoDescriptors => "no_descriptors",
+            Self::HandoverFull => "handover_full",
+            Self::AcceptFailed => "accept_failed",
+        }
+    }
+
+    /// What an operator can do about it.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::ListenerFull => {
+                "find the application that opens so many, or raise `max_connections` of the [[listen]]"
+            }
+            Self::NodeFull => "raise `max_connections` of [node], and the limit on open files with it",
+            Self::NoDescriptors => "raise the limit on open files (systemd: LimitNOFILE=, shell: ulimit -n)",
+            Self::HandoverFull => "the machine is busy: give it more cores, or the node more shards",
+            Self::AcceptFailed => "the error says why; most often memory or descriptors are used up",
+        }
+    }
+}
+
 /// So many at once, and no more. Clones share one count.
 #[derive(Debug, Clone)]
 pub struct Limit {
-    max: usize,
+    max: Arc<AtomicUsize>,
     inside: Arc<AtomicUsize>,
 }
 
@@ -24,14 +71,19 @@ impl Limit {
     /// A limit of `max` at once.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { max, inside: Arc::default() }
+        Self { max: Arc::new(AtomicUsize::new(max)), inside: Arc::default() }
+    }
+
+    /// From now on, so many. Those inside stay, also when they are more.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Relaxed);
     }
 
     /// Lets one in, unless `max` are inside.
     #[must_use]
     pub fn try_enter(&self) -> Option<Guard> {
         self.inside
-            .fetch_update(Relaxed, Relaxed, |inside| (inside < self.max).then_some(inside + 1))
+            .fetch_update(Relaxed, Relaxed, |inside| (inside < self.max()).then_some(inside + 1))
             .ok()
             .map(|_| Guard { inside: Arc::clone(&self.inside) })
     }
@@ -45,7 +97,7 @@ impl Limit {
     /// How many may be inside at once.
     #[must_use]
     pub fn max(&self) -> usize {
-        self.max
+        self.max.load(Relaxed)
     }
 }
 
@@ -71,6 +123,20 @@ mod tests {
 
         assert!(third.is_some());
         assert_eq!(limit.inside(), 2);
+    }
+
+    #[test]
+    fn a_limit_that_shrinks_sends_nobody_away_and_lets_nobody_in() {
+        let limit = Limit::new(2);
+        let guards = [limit.try_enter(), limit.try_enter()];
+
+        limit.set_max(1);
+        let [first, _second] = guards;
+        drop(first);
+
+        assert!(limit.try_enter().is_none(), "one is inside, and one may be");
+        limit.set_max(2);
+        assert!(limit.try_enter().is_some());
     }
 
     #[test]

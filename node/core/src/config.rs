@@ -22,6 +22,9 @@ use sinew_transport_core::{ServiceName, Zone};
 
 use crate::mechanisms::Mechanisms;
 
+/// Connections that a listener carries at once when its declaration does not say otherwise.
+pub const LISTENER_CONNECTIONS: u32 = check::ENTRY_CONNECTIONS;
+
 /// A node's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -51,6 +54,8 @@ pub struct Config {
     pub dead_after: Duration,
     /// How long what runs may take to end when the node stops; zero: it is cut at once.
     pub drain_timeout: Duration,
+    /// Connections of applications and to services that the node carries at once.
+    pub max_connections: u32,
     /// Where applications call.
     pub listens: Vec<ListenConfig>,
     /// The services behind this node; the position is the endpoint's slot.
@@ -68,6 +73,8 @@ pub struct ListenConfig {
     pub source: Option<ServiceName>,
     /// Where to listen.
     pub address: SocketAddr,
+    /// Connections of applications that it carries at once.
+    pub max_connections: u32,
 }
 
 /// One `[[serve]]`: a service behind this node.
@@ -83,6 +90,23 @@ pub struct ServeConfig {
     pub capacity: u32,
     /// How it is found out whether it answers.
     pub check: HealthCheck,
+    /// What one connection to it, and all together, may take.
+    pub limits: ServeLimits,
+}
+
+/// What connections to an endpoint may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServeLimits {
+    /// Connections at once; beyond it, callers are sent elsewhere.
+    pub connections: u32,
+    /// For how long nothing may pass, either way, until a connection is ended; none: for ever.
+    pub idle: Option<Duration>,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self { connections: check::ENTRY_CONNECTIONS, idle: None }
+    }
 }
 
 impl Config {

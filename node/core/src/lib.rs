@@ -10,7 +10,7 @@
 //! - [`config`]: the file, checked; every mistake at once. [`source`]: for whom a listener speaks.
 //! - [`view`]: the snapshot, compiled; keeps the records of endpoints that stay. [`overlay`]: what peers have told
 //!   since it was made.
-//! - [`admission`]: limits on what is in progress.
+//! - [`admission`]: limits on what is in progress. [`stall`]: which connections are given up when readers do not read.
 //! - [`mod@choose`]: two draws by weight ([`shares`]), the cheaper by [`balance`] taken, minus what [`breaker`]
 //!   holds back.
 //! - [`turns`]: when a turn of a connection ended, and how long it took.
@@ -33,18 +33,19 @@ pub mod record;
 pub mod report;
 pub mod shares;
 pub mod source;
+pub mod stall;
 mod stamped;
 pub mod tally;
 pub mod turns;
 pub mod verdict;
 pub mod view;
 
-pub use admission::{Guard, Limit};
+pub use admission::{Guard, Limit, Refused};
 pub use backoff::Backoff;
 pub use balance::Load;
 pub use breaker::{Breaker, BreakerState};
 pub use choose::{Candidate, Unavailable, choose_by};
-pub use config::{Config, ListenConfig, ServeConfig};
+pub use config::{Config, LISTENER_CONNECTIONS, ListenConfig, ServeConfig, ServeLimits};
 pub use mechanisms::{Mechanism, Mechanisms};
 pub use outcome::Outcome;
 pub use overlay::Overlay;

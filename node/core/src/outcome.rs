@@ -25,15 +25,17 @@ pub enum Outcome {
     Draining,
     /// The stream's first frame could not be read.
     BadPreamble,
-    /// Policy, revocation or a drain's deadline ended it.
+    /// Policy, revocation, a drain's deadline or a limit on what is held ended it.
     Cut,
+    /// Nothing passed for as long as the service's endpoint allows.
+    Idle,
     /// No endpoint could be picked, for as long as the connection may wait.
     Unavailable,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::ResetByApplication,
         Self::Broken,
@@ -44,6 +46,7 @@ impl Outcome {
         Self::Draining,
         Self::BadPreamble,
         Self::Cut,
+        Self::Idle,
         Self::Unavailable,
     ];
 
@@ -61,6 +64,7 @@ impl Outcome {
             Self::Draining => "draining",
             Self::BadPreamble => "bad_preamble",
             Self::Cut => "cut",
+            Self::Idle => "idle",
             Self::Unavailable => "unavailable",
         }
     }
@@ -84,6 +88,7 @@ impl Outcome {
             | Self::Draining
             | Self::BadPreamble
             | Self::Cut
+            | Self::Idle
             | Self::Unavailable => None,
         }
     }
@@ -110,6 +115,7 @@ impl From<Code> for Outcome {
             Code::Draining => Self::Draining,
             Code::BadPreamble => Self::BadPreamble,
             Code::Cut => Self::Cut,
+            Code::Idle => Self::Idle,
         }
     }
 }

@@ -92,6 +92,7 @@ mod tests {
             service: name("orders"),
             source: source.map(name),
             address: "127.0.0.1:5001".parse().expect("valid"),
+            max_connections: 1,
         }
     }
 

@@ -13,6 +13,7 @@ use sinew_api::admin::{CAPACITY_MAX, Deregistering, LABELS_MAX, NodeEndpoint, Or
 use sinew_api::document::text::label;
 use sinew_api::hosting::{CAPACITY_DEFAULT, HealthCheck};
 use sinew_api::sockets::is_dialable;
+use sinew_node_core::ServeLimits;
 use sinew_node_core::hosting::{NotHosted, Table, Wanted};
 use sinew_transport::Runtime;
 use sinew_transport_core::ids::ServiceName;
@@ -179,6 +180,7 @@ fn wanted(new: Registering) -> Wanted {
         labels: new.labels,
         capacity: new.capacity.unwrap_or(CAPACITY_DEFAULT),
         check: HealthCheck::default(),
+        limits: ServeLimits::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sinew_api::snapshot::AssignedListener;
-use sinew_node_core::ListenConfig;
+use sinew_node_core::{LISTENER_CONNECTIONS, ListenConfig};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -75,9 +75,10 @@ impl Outbound {
         match opened {
             Ok((bound, socket)) => {
                 self.plane.listeners.on_opened(listener, bound);
-                let config = Arc::new(ListenConfig { service, source, address });
-                let accepting = self.plane.accept();
-                Some(self.tracker.spawn(self.clone().listen(config, socket, accepting)))
+                let max_connections = LISTENER_CONNECTIONS;
+                let config = Arc::new(ListenConfig { service, source, address, max_connections });
+                let (room, accepting) = (self.plane.listeners.room(listener), self.plane.accept());
+                Some(self.tracker.spawn(self.clone().listen(config, room, socket, accepting)))
             }
             Err(error) => {
                 self.plane.metrics.listeners_failed.inc();

@@ -7,6 +7,7 @@
 //! a connection with payload is never replayed into silence.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -149,6 +150,9 @@ impl Attempt<'_> {
         turns: EndpointTurns,
     ) -> Result<Connected, Left> {
         let Some(peer) = &self.pick.way.peer else { return self.run_local(replay, turns).await };
+        if !peer.has_room() {
+            return Err(Left::Free(Some(Code::Overloaded), Code::Overloaded.name()));
+        }
         let link = peer.link_for(self.connection.shard).ok_or(Left::Free(None, "NO_LINK"))?;
         let opened = tokio::select! {
             opened = timeout_at(self.deadline, link.open()) => opened,
@@ -277,7 +281,10 @@ async fn hand_over(sink: &mut Sink, replay: &mut Replay, turns: &EndpointTurns) 
         if piece.is_empty() {
             continue;
         }
-        sink.write(piece).await.map_err(|broken| Left::Final(broken.outcome(), broken.reason()))?;
+        // Counted as one sum, before the copy begins.
+        sink.write(piece, &AtomicU64::new(0))
+            .await
+            .map_err(|broken| Left::Final(broken.outcome(), broken.reason()))?;
         turns.on_up();
     }
     Ok(())

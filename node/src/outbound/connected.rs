@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use sinew_node_core::{Outcome, Record};
@@ -11,6 +11,7 @@ use sinew_transport::link::StreamGuard;
 use crate::app::{AppReader, AppWriter};
 use crate::copy::{Meter, Sink, Source, join};
 use crate::local::LocalService;
+use crate::plane::Plane;
 use crate::turns::EndpointTurns;
 
 /// A connection with an endpoint that accepted it.
@@ -43,23 +44,26 @@ impl Connected {
     /// Copies until the end, and counts into the record.
     pub(super) async fn copy(
         mut self,
+        plane: &Plane,
         record: &mut Record,
         reader: &mut AppReader,
         writer: &mut AppWriter,
     ) -> Copied {
         let (turns, hold) = (&self.turns, &self.hold);
-        let meter = Meter {
-            from_app: AtomicU64::new(self.handed_over),
-            to_app: AtomicU64::new(0),
-            touched: AtomicBool::new(self.handed_over > 0),
-            on_from_app: &|| turns.on_up(),
-            on_to_app: &|| {
-                turns.on_down();
-                if let Hold::Local(service) = hold {
-                    service.on_answer();
-                }
-            },
+        let on_from_app = || turns.on_up();
+        let on_to_app = || {
+            turns.on_down();
+            if let Hold::Local(service) = hold {
+                service.on_answer();
+            }
         };
+        let idle = match hold {
+            // The other node looks after it.
+            Hold::Stream(_) => None,
+            Hold::Local(service) => service.idle_timeout(),
+        };
+        let meter = Meter::new(plane, idle, &on_from_app, &on_to_app);
+        meter.begin_with(self.handed_over);
         let joined = {
             let joined = join((reader, writer), (&mut self.sink, &mut self.source), &meter);
             let forsaken = pin!(while_untouched(&meter, silence(&self.hold)));
@@ -69,8 +73,8 @@ impl Connected {
                 () = forsaken => return Copied::Untouched("SUSPECT"),
             }
         };
-        record.bytes_up = meter.from_app.load(Relaxed);
-        record.bytes_down = meter.to_app.load(Relaxed);
+        record.bytes_up = meter.bytes_from_app();
+        record.bytes_down = meter.bytes_to_app();
         match joined {
             Ok(()) => {
                 self.turns.on_end(Outcome::Ok);

@@ -139,6 +139,8 @@ impl AppArrival for MemoryArrival {
         let stream = self.0.take().ok_or(io::ErrorKind::NotConnected)?;
         Ok(Box::new(stream))
     }
+
+    fn refuse(self: Box<Self>) {}
 }
 
 impl Drop for MemoryArrival {

@@ -26,13 +26,16 @@ pub enum Code {
     Draining = 6,
     /// The stream's first frame could not be read.
     BadPreamble = 7,
-    /// Policy, revocation or a drain's deadline ended a live stream. Unknown what was delivered.
+    /// Policy, revocation, a drain's deadline or a limit on what is held ended a live stream. Unknown what was
+    /// delivered.
     Cut = 8,
+    /// Nothing passed for as long as the service's endpoint allows. Unknown what was delivered.
+    Idle = 9,
 }
 
 impl Code {
     /// Every code, in the order of the numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Broken,
         Self::ResetByApplication,
         Self::Refused,
@@ -42,6 +45,7 @@ impl Code {
         Self::Draining,
         Self::BadPreamble,
         Self::Cut,
+        Self::Idle,
     ];
 
     /// The number on the wire.
@@ -67,7 +71,7 @@ impl Code {
             | Self::NoEndpoint
             | Self::Draining
             | Self::BadPreamble => true,
-            Self::Broken | Self::ResetByApplication | Self::Cut => false,
+            Self::Broken | Self::ResetByApplication | Self::Cut | Self::Idle => false,
         }
     }
 
@@ -84,6 +88,7 @@ impl Code {
             Self::Draining => "DRAINING",
             Self::BadPreamble => "BAD_PREAMBLE",
             Self::Cut => "CUT",
+            Self::Idle => "IDLE",
         }
     }
 }

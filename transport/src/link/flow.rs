@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sinew_transport_core::Code;
+
 use super::Link;
 use crate::stream::{RecvStream, SendStream};
 
@@ -43,6 +45,12 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Ends it in both directions, before anything of it was read.
+    pub(crate) fn refuse(mut self, code: Code) {
+        self.send.reset(code);
+        self.receive.stop(code);
+    }
+
     pub(super) fn new((send, receive): (quinn::SendStream, quinn::RecvStream), guard: StreamGuard) -> Self {
         Self { send: SendStream::new(send), receive: RecvStream::new(receive), guard }
     }

@@ -9,7 +9,7 @@ use sinew_api::sockets::{is_dialable, overlap};
 use toml::Spanned;
 
 use super::raw::{RawConfig, RawListen, RawNode, RawServe};
-use super::{Config, ListenConfig, ServeConfig};
+use super::{Config, ListenConfig, ServeConfig, ServeLimits};
 use crate::mechanisms::Mechanisms;
 
 const DATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7410);
@@ -17,6 +17,11 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7403)
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Half a minute is what most requests need at most, and what service managers wait at least.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// An idle connection costs the node some 10 KiB and a descriptor or two: a quarter of a gigabyte is what a host can
+/// spare. Envoy has no such limit, and its documentation asks operators to set one.
+const CONNECTIONS: u32 = 25_000;
+/// As many as the streams that one peer may have: a flood at one listener, or one slow service, leaves room to the others.
+pub(super) const ENTRY_CONNECTIONS: u32 = 10_000;
 /// A week is a long holiday of a small team.
 const EXPIRY_GRACE: Duration = Duration::from_hours(7 * 24);
 
@@ -46,6 +51,7 @@ pub(super) fn check(raw: RawConfig, file: &Table<'_>) -> Option<Config> {
         connect_timeout: node.connect_timeout.map_or(CONNECT_TIMEOUT, Spanned::into_inner),
         dead_after: node.dead_after.map_or(sinew_transport_core::link::DEAD_AFTER, Spanned::into_inner),
         drain_timeout: node.drain_timeout.map_or(DRAIN_TIMEOUT, Spanned::into_inner),
+        max_connections: node.max_connections.map_or(CONNECTIONS, Spanned::into_inner),
         listens: listens.into_iter().map(into_listen).collect::<Option<_>>()?,
         serves: serves.into_iter().map(into_serve).collect::<Option<_>>()?,
         mechanisms: Mechanisms::default(),
@@ -57,13 +63,17 @@ fn into_listen(raw: RawListen) -> Option<ListenConfig> {
         service: raw.service?.into_inner(),
         source: raw.source.map(Spanned::into_inner),
         address: raw.address?.into_inner(),
+        max_connections: raw.max_connections.map_or(ENTRY_CONNECTIONS, Spanned::into_inner),
     })
 }
 
 fn into_serve(raw: RawServe) -> Option<ServeConfig> {
     let (service, address) = (raw.service?.into_inner(), raw.address?.into_inner());
     let capacity = raw.capacity.map_or(CAPACITY_DEFAULT, Spanned::into_inner);
-    Some(ServeConfig { service, address, labels: raw.labels, capacity, check: raw.check })
+    let connections = raw.max_connections.map_or(ENTRY_CONNECTIONS, Spanned::into_inner);
+    let idle = raw.idle_timeout.map(Spanned::into_inner).filter(|idle| !idle.is_zero());
+    let limits = ServeLimits { connections, idle };
+    Some(ServeConfig { service, address, labels: raw.labels, capacity, check: raw.check, limits })
 }
 
 fn check_node(node: &RawNode, file: &Table<'_>) {

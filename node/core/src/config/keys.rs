@@ -3,7 +3,7 @@
 use sinew_api::document::{Key, Shape};
 use sinew_api::resource::HEALTH;
 
-use super::raw::{ADVERTISE_MAX, CAPACITY_MAX, CONTROLLERS_MAX, LABELS_MAX, SHARDS_MAX};
+use super::raw::{ADVERTISE_MAX, CAPACITY_MAX, CONNECTIONS_MAX, CONTROLLERS_MAX, LABELS_MAX, SHARDS_MAX};
 
 /// The tables of the file.
 pub(super) const FILE: &[Key] = &[
@@ -70,6 +70,11 @@ pub(super) const NODE: &[Key] = &[
         .live()
         .about("How long what runs may take to end when the node stops: 0 to 1 h.")
         .default("\"30s\""),
+    Key::new("max_connections", "max_connections = 25_000")
+        .shape(Shape::Whole(1, CONNECTIONS_MAX as u64))
+        .live()
+        .about("Connections of applications and to services that the node carries at once; the limit on open files may allow fewer.")
+        .default("25,000"),
 ];
 
 pub(super) const LISTEN: &[Key] = &[
@@ -85,6 +90,11 @@ pub(super) const LISTEN: &[Key] = &[
         .shape(Shape::Socket)
         .required()
         .about("TCP address to listen on, loopback as a rule; port 0 takes any."),
+    Key::new("max_connections", "max_connections = 10_000")
+        .shape(Shape::Whole(1, CONNECTIONS_MAX as u64))
+        .live()
+        .about("Connections of applications that the listener carries at once; more are reset.")
+        .default("10,000"),
 ];
 
 pub(super) const SERVE: &[Key] = &[
@@ -111,4 +121,14 @@ pub(super) const SERVE: &[Key] = &[
     .shape(Shape::TableOrFalse(HEALTH))
     .live()
     .about("How the endpoint is checked; false: it is not, and up."),
+    Key::new("max_connections", "max_connections = 10_000")
+        .shape(Shape::Whole(1, CONNECTIONS_MAX as u64))
+        .live()
+        .about("Connections that the endpoint takes at once; callers with more are sent to others.")
+        .default("10,000"),
+    Key::new("idle_timeout", "idle_timeout = \"1h\"")
+        .shape(Shape::Time)
+        .live()
+        .about("A connection on which nothing passes for so long is ended; at most 30 d, \"0s\": never.")
+        .default("\"0s\""),
 ];

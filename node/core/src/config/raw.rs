@@ -26,6 +26,10 @@ const DRAIN_TIMEOUT: [Duration; 2] = [Duration::ZERO, Duration::from_hours(1)];
 /// Least and most of `expiry_grace`: none at all; longer than a quarter, an expired certificate is no longer an
 /// oversight.
 const EXPIRY_GRACE: [Duration; 2] = [Duration::ZERO, Duration::from_hours(90 * 24)];
+/// Most of every `max_connections`: a million of them hold 10 GB, and more descriptors than Linux gives a process.
+pub(super) const CONNECTIONS_MAX: u32 = 1_000_000;
+/// Least and most of `idle_timeout`: none; longer than a month, nobody remembers why a connection was ended.
+const IDLE_TIMEOUT: [Duration; 2] = [Duration::ZERO, Duration::from_hours(30 * 24)];
 /// Addresses of controllers: as many as a token carries.
 pub(super) const CONTROLLERS_MAX: usize = 8;
 /// Most of `capacity`: a million to one is no ratio that anybody measured.
@@ -58,6 +62,7 @@ pub(super) struct RawNode {
     pub(super) connect_timeout: Written<Duration>,
     pub(super) dead_after: Written<Duration>,
     pub(super) drain_timeout: Written<Duration>,
+    pub(super) max_connections: Written<u32>,
 }
 
 /// A `[[listen]]`.
@@ -65,6 +70,7 @@ pub(super) struct RawListen {
     pub(super) service: Written<ServiceName>,
     pub(super) source: Written<ServiceName>,
     pub(super) address: Written<SocketAddr>,
+    pub(super) max_connections: Written<u32>,
 }
 
 /// A `[[serve]]`.
@@ -75,6 +81,8 @@ pub(super) struct RawServe {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) capacity: Written<u32>,
     pub(super) check: HealthCheck,
+    pub(super) max_connections: Written<u32>,
+    pub(super) idle_timeout: Written<Duration>,
 }
 
 /// Reads a file. `None` when there is no telling what it means.
@@ -107,6 +115,7 @@ fn read_node(table: &Table<'_>) -> RawNode {
         connect_timeout: table.duration("connect_timeout", CONNECT_TIMEOUT[0]..=CONNECT_TIMEOUT[1]),
         dead_after: table.duration("dead_after", DEAD_AFTER[0]..=DEAD_AFTER[1]),
         drain_timeout: table.duration("drain_timeout", DRAIN_TIMEOUT[0]..=DRAIN_TIMEOUT[1]),
+        max_connections: table.whole("max_connections", 1..=CONNECTIONS_MAX),
     }
 }
 
@@ -117,6 +126,7 @@ fn read_listen(table: &Table<'_>) -> RawListen {
         service: table.text("service", ServiceName::new),
         source: table.text("as", ServiceName::new),
         address: table.text("address", text::socket),
+        max_connections: table.whole("max_connections", 1..=CONNECTIONS_MAX),
     }
 }
 
@@ -130,5 +140,7 @@ fn read_serve(table: &Table<'_>) -> RawServe {
         labels: table.named_texts("labels", LABELS_MAX, text::label),
         capacity: table.whole("capacity", 1..=CAPACITY_MAX),
         check: HealthSettings::read(table).over(HealthCheck::default()),
+        max_connections: table.whole("max_connections", 1..=CONNECTIONS_MAX),
+        idle_timeout: table.duration("idle_timeout", IDLE_TIMEOUT[0]..=IDLE_TIMEOUT[1]),
     }
 }

@@ -115,6 +115,31 @@ fn the_health_of_a_service_is_checked_as_its_entry_says() {
 }
 
 #[test]
+fn limits_are_what_is_written_or_the_default() {
+    let entries = "[[listen]]\nservice = \"orders\"\naddress = \"127.0.0.1:0\"\nLISTEN\n\
+                   [[serve]]\nservice = \"web\"\naddress = \"[::1]:80\"\nSERVE\n";
+    let parse = |node: &str, listen: &str, serve: &str| {
+        let entries = entries.replace("LISTEN", listen).replace("SERVE", serve);
+        Config::parse("node.toml", &with(&format!("{node}\n{entries}"))).expect("valid")
+    };
+
+    let silent = parse("", "", "");
+    assert_eq!((silent.max_connections, silent.listens[0].max_connections), (25_000, 10_000));
+    assert_eq!(silent.serves[0].limits, ServeLimits { connections: 10_000, idle: None });
+
+    let spoken = parse(
+        "max_connections = 1",
+        "max_connections = 2",
+        "max_connections = 1_000_000\nidle_timeout = \"30 days\"",
+    );
+    assert_eq!((spoken.max_connections, spoken.listens[0].max_connections), (1, 2));
+    let idle = Some(Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(spoken.serves[0].limits, ServeLimits { connections: 1_000_000, idle });
+    assert_eq!(parse("", "", "idle_timeout = \"0s\"").serves[0].limits.idle, None, "never");
+    assert!(mistake(&with("max_connections = 0")).contains("0 is not from 1 to 1000000"));
+}
+
+#[test]
 fn mistakes_in_health_are_told_each_at_its_place() {
     let text = with(
         "[[serve]]\nservice = \"web\"\naddress = \"[::1]:80\"\ncapacity = 0\n\
@@ -165,7 +190,10 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
 fn a_key_that_is_like_no_other_is_answered_with_the_list() {
     let told = mistake(&with("[[listen]]\nservice = \"a\"\naddress = \"127.0.0.1:1\"\nprotocol = \"tcp\"\n"));
 
-    assert_eq!(told, "6:1: `protocol` is not a key of [[listen]] (its keys are `service`, `as`, `address`)");
+    assert_eq!(
+        told,
+        "6:1: `protocol` is not a key of [[listen]] (its keys are `service`, `as`, `address`, `max_connections`)"
+    );
 }
 
 #[test]

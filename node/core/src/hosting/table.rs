@@ -18,7 +18,7 @@ use sinew_api::snapshot::{Assigned, Labels};
 use sinew_transport_core::ServiceName;
 
 use super::health::{Checker, Finding};
-use crate::config::ServeConfig;
+use crate::config::{ServeConfig, ServeLimits};
 
 /// The most endpoints behind one node: as many as a controller takes from it.
 pub const HOSTED_MAX: usize = 1000;
@@ -39,19 +39,21 @@ pub struct Wanted {
     pub capacity: u32,
     /// How it is checked.
     pub check: HealthCheck,
+    /// What connections to it may take. Nobody else is told.
+    pub limits: ServeLimits,
 }
 
 impl From<ServeConfig> for Wanted {
     fn from(serve: ServeConfig) -> Self {
-        let ServeConfig { service, address, labels, capacity, check } = serve;
-        Self { service, address, labels, capacity, check }
+        let ServeConfig { service, address, labels, capacity, check, limits } = serve;
+        Self { service, address, labels, capacity, check, limits }
     }
 }
 
 impl From<Assigned> for Wanted {
     fn from(assigned: Assigned) -> Self {
         let Assigned { service, address, labels, capacity, health } = assigned;
-        Self { service, address, labels, capacity, check: health }
+        Self { service, address, labels, capacity, check: health, limits: ServeLimits::default() }
     }
 }
 
@@ -68,15 +70,17 @@ pub struct Hosted {
     pub labels: Labels,
     /// How much it can take beside the others.
     pub capacity: u32,
+    /// What connections to it may take.
+    pub limits: ServeLimits,
     draining: bool,
     checker: Checker,
 }
 
 impl Hosted {
     fn new(now_us: u64, origin: Origin, wanted: Wanted) -> Self {
-        let Wanted { service, address, labels, capacity, check } = wanted;
+        let Wanted { service, address, labels, capacity, check, limits } = wanted;
         let checker = Checker::new(now_us, check);
-        Self { origin, service, address, labels, capacity, draining: false, checker }
+        Self { origin, service, address, labels, capacity, limits, draining: false, checker }
     }
 
     /// Whether it takes new connections, unless the whole node is [leaving](Table::leave).
@@ -242,13 +246,15 @@ impl Table {
 
     fn update(&mut self, now_us: u64, slot: u16, wanted: Wanted) {
         let Some(hosted) = self.slots.get_mut(&slot) else { return };
-        let Wanted { service: _, address: _, labels, capacity, check } = wanted;
-        let before = (hosted.health(), hosted.labels.clone(), hosted.capacity);
-        (hosted.labels, hosted.capacity, hosted.draining) = (labels, capacity, false);
+        let Wanted { service: _, address: _, labels, capacity, check, limits } = wanted;
+        let before = (hosted.health(), hosted.labels.clone(), hosted.capacity, hosted.limits);
+        (hosted.labels, hosted.capacity, hosted.limits) = (labels, capacity, limits);
+        hosted.draining = false;
         if hosted.checker.check() != check {
             hosted.checker = Checker::new(now_us, check);
         }
-        if before != (hosted.health(), hosted.labels.clone(), hosted.capacity) {
+        // Limits are nobody else's matter, but whoever looks at the table by its version must see them.
+        if before != (hosted.health(), hosted.labels.clone(), hosted.capacity, hosted.limits) {
             self.touch(slot);
         }
     }

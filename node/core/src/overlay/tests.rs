@@ -6,6 +6,7 @@ use sinew_api::snapshot::Peer;
 use sinew_transport_core::Revision;
 
 use super::*;
+use crate::ServeLimits;
 use crate::hosting::{Origin, Table, Wanted};
 
 fn name(text: &str) -> ServiceName {
@@ -189,6 +190,7 @@ fn step(table: &mut Table, now_us: u64, step: (u8, u16)) {
         labels: BTreeMap::new(),
         capacity: 100,
         check: HealthCheck::OFF,
+        limits: ServeLimits::default(),
     };
     match what {
         0 => drop(table.remove(slot)),

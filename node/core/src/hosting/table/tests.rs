@@ -14,11 +14,12 @@ fn address(port: u16) -> SocketAddr {
 
 fn wanted(service: &str, port: u16) -> Wanted {
     let (service, address) = (name(service), address(port));
-    Wanted { service, address, labels: Labels::new(), capacity: 100, check: HealthCheck::default() }
+    let (labels, check) = (Labels::new(), HealthCheck::default());
+    Wanted { service, address, labels, capacity: 100, check, limits: ServeLimits::default() }
 }
 
 fn assigned(service: &str, port: u16) -> Assigned {
-    let Wanted { service, address, labels, capacity, check } = wanted(service, port);
+    let Wanted { service, address, labels, capacity, check, .. } = wanted(service, port);
     Assigned { service, address, labels, capacity, health: check }
 }
 
