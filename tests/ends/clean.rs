@@ -175,6 +175,7 @@ impl Place {
         let [record] = outbound(&records)[..] else { panic!("one connection: {records:?}") };
         let seen = (record.outcome.as_str(), record.bytes_up, record.bytes_down);
         assert_eq!(seen, ("ok", up, down), "{}: {record:?}", self.name);
+        self.mesh.books_agree().await;
     }
 }
 

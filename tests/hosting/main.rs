@@ -65,6 +65,7 @@ async fn a_service_that_was_stopped_leaves_within_its_bound_and_returns_when_it_
     first.resume();
     row_reaches(listener, &["first", "second"]).await;
     assert_eq!(health(&mesh, "n1").await, Some(Health::Up));
+    mesh.books_agree().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

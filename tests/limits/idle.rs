@@ -46,6 +46,8 @@ async fn a_connection_is_ended_when_nothing_passed_for_as_long_as_its_endpoint_a
     let reason = mesh.records("host").remove(0).reason;
     assert_eq!(reason, "nothing passed for 1s");
     assert_eq!(mesh.metrics("host").await.count("sinew_connections_cut_total", &[("reason", "idle")]), 1.0);
+    drop(used);
+    mesh.books_agree().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

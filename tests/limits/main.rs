@@ -12,7 +12,6 @@ mod stalls;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -98,6 +97,7 @@ async fn a_listener_carries_as_many_as_it_may_and_resets_the_next() {
     mesh.rewrite("caller", |text| text.replace("max_connections = 2", "max_connections = 3"));
     let fourth = until_carried(listener).await;
     drop((first, third, fourth));
+    mesh.books_agree().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,8 @@ async fn a_node_carries_as_many_as_it_may_in_all() {
     let counted = mesh.metrics("caller").await.count(REFUSED, &[("reason", "node_full")]);
     assert_eq!(counted, 1.0);
     echoed(&mut first).await;
-    drop(second);
+    drop((first, second));
+    mesh.books_agree().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,6 +173,8 @@ async fn two_thousand_idle_connections_over_one_pair_leave_room_for_one_more() {
     for stream in idle.iter_mut().step_by(100) {
         echoed(stream).await;
     }
+    drop((idle, more));
+    mesh.books_agree().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,27 +184,19 @@ async fn a_hundred_thousand_connects_that_send_nothing_are_bounded_and_counted()
     let (mesh, service) = pair(|host| host, |caller| caller.listening("max_connections = 500")).await;
     let listener = mesh.listener("caller", "orders");
 
-    let (mut held, mut young) = (Vec::new(), VecDeque::new());
+    let mut held = Vec::new();
     for _ in 0..CONNECTS {
         // One whose reset was quicker than our own system call counts as one that was reset.
-        if let Ok(stream) = TcpStream::connect(listener).await {
-            young.push_back(stream);
-        }
-        if young.len() > 2 * MAX {
-            held.extend(young.pop_front().filter(|stream| !was_reset(stream)));
+        held.extend(TcpStream::connect(listener).await.ok());
+        if held.len() > 4 * MAX {
+            until_reset(&mut held, 2 * MAX).await;
         }
     }
     let all_seen = |metrics: &support::Metrics| {
         metrics.count(REFUSED, &[("reason", "listener_full")]) == (CONNECTS - MAX) as f64
     };
     let metrics = mesh.metrics_when("caller", all_seen).await;
-    held.extend(young);
-    let reset = until("all resets", || {
-        held.retain(|stream| !was_reset(stream));
-        let left = held.len();
-        async move { if left <= MAX { Ok(()) } else { Err(format!("{left} are left")) } }
-    });
-    reset.await.unwrap();
+    until_reset(&mut held, MAX).await;
 
     assert_eq!(held.len(), MAX);
     assert_eq!(metrics.count("sinew_tcp_connections_opened_total", &[]), MAX as f64);
@@ -209,8 +204,19 @@ async fn a_hundred_thousand_connects_that_send_nothing_are_bounded_and_counted()
     echoed(&mut held[0]).await;
     drop(held);
     until_carried(listener).await;
+    mesh.books_agree().await;
     let lines = mesh.log("caller").lines().filter(|line| line.contains("an application is refused")).count();
     assert!((1..1000).contains(&lines), "{lines} lines in the log");
+}
+
+/// Drops those that were reset, until so many are left.
+async fn until_reset(held: &mut Vec<TcpStream>, left: usize) {
+    let reset = until("resets", || {
+        held.retain(|stream| !was_reset(stream));
+        let found = held.len();
+        async move { if found <= left { Ok(()) } else { Err(format!("{found} are left")) } }
+    });
+    reset.await.unwrap();
 }
 
 /// Whether nothing comes any more on a connection that nothing came on.

@@ -15,8 +15,9 @@ const STALLED_MAX: usize = 37;
 /// Those that stall first, and must go when [`STALLED_MAX`] others stall.
 const FIRST: usize = 5;
 
-/// What a node takes more than before, at most: what waits in it, and buffers of traffic that moves.
-const GROWTH_MIB: u64 = 256 + 64;
+/// What a node takes more than before, at most: what waits in it, and half as much for what moves, and what the
+/// allocator keeps of what was cut.
+const GROWTH_MIB: u64 = 256 + 128;
 
 /// Sends for ever what can be checked: each byte is the count of those before it, mod 251.
 async fn hose() -> Service {
@@ -93,6 +94,7 @@ async fn what_stalled_readers_hold_is_bounded_the_longest_stalled_is_cut_and_nob
     drop((first, others));
     mesh.metrics_when("caller", |metrics| stalled(metrics) == 0).await;
     mesh.records_when("host", |records| cut(records) == FIRST).await;
+    mesh.books_agree().await;
 }
 
 /// So much at once, so often: 160 KiB/s, more than the 64 KiB/s that count as a stall.

@@ -155,6 +155,7 @@ async fn kill_nodes(deaths: usize) {
         away.learn_from(&requests);
         tally.add(moment, &requests, &records);
     }
+    mesh.books_agree().await;
     tally.show_and_check();
 }
 

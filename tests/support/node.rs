@@ -199,6 +199,8 @@ pub(super) struct Node {
     pub(super) process: Option<Process>,
     /// Who starts it, if not the test itself.
     pub(super) supervisor: Option<Supervisor>,
+    /// How often it was started: what it counts begins anew, and what it logs goes on.
+    pub(super) starts: u32,
 }
 
 impl Node {
@@ -207,7 +209,7 @@ impl Node {
         fs::create_dir_all(&dir).expect("the temporary directory takes directories");
         fs::write(dir.join("token"), token).expect("the temporary directory takes files");
         let supervisor = plan.supervised.then(|| Supervisor::new(&dir));
-        let node = Self { plan, dir, ports: None, process: None, supervisor };
+        let node = Self { plan, dir, ports: None, process: None, supervisor, starts: 0 };
         node.write_config();
         node
     }
@@ -231,6 +233,7 @@ impl Node {
 
     /// Starts the process and waits until it is ready: joined, listening, with a snapshot in use.
     pub(super) async fn start(&mut self) {
+        self.starts += 1;
         // The file of an earlier run stays where it is: the node reads its data sockets from it.
         let before = version(&self.ports_file());
         let mut args = vec!["node".into(), "--config".into(), self.config().into()];

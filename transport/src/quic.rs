@@ -174,6 +174,33 @@ pub(crate) fn session() -> TransportConfig {
 mod tests {
     use super::*;
 
+    /// quinn shows its settings, and hands them out in no other way.
+    #[test]
+    fn strangers_have_64_kib_each_and_16_mib_together() {
+        let key = ResetKeys::random().token_key();
+        let credentials = rcgen::generate_simple_self_signed(["sinew".to_owned()]).expect("valid");
+        let tls = rustls::ServerConfig::builder_with_provider(crate::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![credentials.cert.der().clone()],
+                rustls_pki_types::PrivateKeyDer::Pkcs8(credentials.signing_key.serialize_der().into()),
+            )
+            .expect("they belong together");
+        let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("AES-128-GCM is there");
+        let mut server = quinn::ServerConfig::new(Arc::new(tls), key);
+        limit_strangers(&mut server);
+
+        let shown = format!("{server:?}");
+
+        for setting in
+            ["max_incoming: 1024", "incoming_buffer_size: 65536", "incoming_buffer_size_total: 16777216"]
+        {
+            assert!(shown.contains(setting), "{setting}: {shown}");
+        }
+    }
+
     #[test]
     fn keys_read_back_as_written() {
         let keys = ResetKeys::random();
