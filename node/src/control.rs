@@ -207,7 +207,11 @@ impl Control {
                             return SessionError::Closed("closed here".into());
                         }
                     }
-                    Err(error) => return error,
+                    Err(error) => {
+                        // What came before the end is taken first: it may be a farewell, which says why.
+                        let _ = frames.reserve_many(FRAMES_MAX).await;
+                        return error;
+                    }
                 }
             }
         };
