@@ -41,6 +41,10 @@ pub(crate) struct ControllerArgs {
     /// The naming root of a new mesh, instead of `trust_domain`
     #[arg(long, value_name = "DOMAIN", env = "SINEW_TRUST_DOMAIN")]
     trust_domain: Option<TrustDomain>,
+    /// Begin with an empty store though the authority is not new: what was declared, granted and registered is
+    /// forgotten. For once, when the store is lost
+    #[arg(long)]
+    new_store: bool,
     /// Check the configuration and print what would run, without running it
     #[arg(long)]
     check: bool,
@@ -52,8 +56,13 @@ pub(crate) struct ControllerArgs {
 /// When the configuration can't be used, or the controller can't start.
 pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     let (name, text) = read(&args)?;
-    let overrides =
-        Overrides { state: args.state, listen: args.listen, api: args.api, trust_domain: args.trust_domain };
+    let overrides = Overrides {
+        state: args.state,
+        listen: args.listen,
+        api: args.api,
+        trust_domain: args.trust_domain,
+        new_store: args.new_store,
+    };
     let path = PathBuf::from(&name);
     let parse = move |text: &str| Config::parse_with(&name, text, overrides.clone());
     let config = match parse(&text) {

@@ -55,8 +55,13 @@ impl LoggingArgs {
             Color::Always => true,
             Color::Never => false,
         };
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+        // A line that can't be written, on a full disk for example, is lost: saying so on the same stderr would
+        // fail, too, and panic.
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .log_internal_errors(false)
+            .with_ansi(color);
         let format = self.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
         match format {
             LogFormat::Text => builder.init(),

@@ -102,6 +102,14 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
+    /// Its files: key and certificate.
+    pub(crate) const FILES: [&str; 2] = [ROOT_KEY, ROOT_CERTIFICATE];
+
+    /// Whether there is one in the directory, or a part of one.
+    pub(crate) fn is_in(state: &StateDir) -> Result<bool, StateError> {
+        Ok(state.read(ROOT_KEY)?.is_some() || state.read(ROOT_CERTIFICATE)?.is_some())
+    }
+
     /// Loads the authority, or makes one when the state directory has none.
     pub(crate) fn open(
         state: &StateDir,

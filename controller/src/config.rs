@@ -46,6 +46,8 @@ pub struct Config {
     pub certificate_ttl: Duration,
     /// For how long after its end a node's certificate is good for renewing it.
     pub expiry_grace: Duration,
+    /// Whether an empty store may stand beside an authority that is not new. The command line's word only.
+    pub new_store: bool,
 }
 
 /// What the command line says in place of the file.
@@ -59,6 +61,8 @@ pub struct Overrides {
     pub api: Option<SocketAddr>,
     /// In place of `trust_domain`.
     pub trust_domain: Option<TrustDomain>,
+    /// See [`Config::new_store`].
+    pub new_store: bool,
 }
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7401);
@@ -135,6 +139,7 @@ fn read(table: &Table<'_>, overrides: Overrides) -> Option<Config> {
         default_policy: default_policy.unwrap_or_default(),
         certificate_ttl: certificate_ttl.map_or(CERTIFICATE_TTL, |ttl| ttl.into_inner()),
         expiry_grace: expiry_grace.map_or(EXPIRY_GRACE, |grace| grace.into_inner()),
+        new_store: overrides.new_store,
     })
 }
 

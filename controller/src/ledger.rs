@@ -74,14 +74,26 @@ pub(crate) enum CreateError {
 }
 
 impl Ledger {
-    /// Reads what earlier runs left.
-    pub(crate) async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
-        let mut this = Self::load(store).await?;
-        this.reserve(this.reserved).await?;
-        Ok(this)
+    /// Takes the place of earlier runs: the revisions that they may have handed out are not handed out again.
+    pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
+        self.reserve(self.reserved).await.map(drop)
     }
 
-    async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
+    /// Whether no run began with it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.head == Expect::Absent
+    }
+
+    /// Whether it knows nothing of any node: no token was made, nothing declared.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.tokens.records().next().is_none()
+            && self.grants.is_empty()
+            && self.resources.is_empty()
+            && self.registrations.is_empty()
+    }
+
+    /// Reads what earlier runs left, and changes nothing.
+    pub(crate) async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let contents = store.load().await?;
         let head = contents.entries.get(HEAD).map_or(Expect::Absent, |e| Expect::ChangedIn(e.changed_in));
         let Records { tokens, grants, resources, registrations, history, reserved } =

@@ -3,6 +3,7 @@
 //! begins, what ends, and who is told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ use crate::credential::{admin_token, reset_keys};
 use crate::files::{StateDir, StateError};
 use crate::hub::{Hub, Live, Parts};
 use crate::ledger::Ledger;
-use crate::store::{Store, StoreError};
+use crate::store::{DiskStore, Store, StoreError};
 
 /// How often the controller compares its own certificate's life with the clock.
 const RENEW_LOOK: Duration = Duration::from_hours(1);
@@ -42,6 +43,28 @@ pub enum RunError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The authority is there, and what was kept with it is not.
+    #[error(
+        "{} is missing or empty, but the authority beside it is not new: was it left out of a restore? Restore it \
+         from a backup. Without one, start once with --new-store: nodes that joined keep their certificates, but \
+         must be granted again with `sinew apply` or new tokens", store.display()
+    )]
+    StoreLost {
+        /// The file.
+        store: PathBuf,
+    },
+    /// What was kept is there, and the authority is not.
+    #[error(
+        "{} and {certificate} are missing, but the store beside them has nodes that joined by them; restore both \
+         from a backup, or choose another state directory to begin a new mesh, which every node must join",
+        key.display()
+    )]
+    AuthorityLost {
+        /// The file of its key.
+        key: PathBuf,
+        /// The name of its certificate's file.
+        certificate: &'static str,
+    },
     /// The sockets for sessions can't be had.
     #[error(transparent)]
     Sessions(#[from] BindError),
@@ -105,14 +128,13 @@ pub async fn run_reloading(
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let state = StateDir::new(&config.state, &runtime);
-    let authority = Authority::open(&state, &config.trust_domain, runtime.wall_now())?;
-    let admin_token = admin_token(&state)?;
-    let mut ledger = Ledger::open(store).await?;
+    let (authority, mut ledger) = begin(&config, &state, store, runtime.wall_now()).await?;
+    let (admin_token, keys) = (admin_token(&state)?, reset_keys(&state)?);
     let credentials = authority.issue_controller(&state, &config.name, runtime.wall_now())?;
 
     let keyring = Arc::new(Keyring::new(credentials));
     let trust = Arc::new(Trust::alone(config.expiry_grace));
-    let (own, keys) = (Arc::clone(&keyring), reset_keys(&state)?);
+    let own = Arc::clone(&keyring);
     let sessions = Arc::new(SessionListener::bind_with(&runtime, config.listen, own, &keys, &trust)?);
     let api_error = |source| RunError::Api { address: config.api, source };
     let api = runtime.listen(config.api).map_err(api_error)?;
@@ -165,6 +187,33 @@ pub async fn run_reloading(
     } else {
         Err(RunError::SocketGone(ports.control))
     }
+}
+
+/// Authority and ledger, which belong together: one without the other is a half of what there was, and going on
+/// with a new other half would take the mesh from its nodes.
+async fn begin(
+    config: &Config,
+    state: &StateDir,
+    store: Arc<dyn Store>,
+    now: Duration,
+) -> Result<(Authority, Ledger), RunError> {
+    let mut ledger = Ledger::load(store).await?;
+    let open = || Authority::open(state, &config.trust_domain, now);
+    if Authority::is_in(state)? {
+        if ledger.is_new() && !config.new_store {
+            return Err(RunError::StoreLost { store: state.path(DiskStore::FILE) });
+        }
+        let authority = open()?;
+        ledger.begin().await?;
+        return Ok((authority, ledger));
+    }
+    if !ledger.is_bare() {
+        let [key, certificate] = Authority::FILES;
+        return Err(RunError::AuthorityLost { key: state.path(key), certificate });
+    }
+    // In this order: an authority never stands beside a store that was not begun.
+    ledger.begin().await?;
+    Ok((open()?, ledger))
 }
 
 /// Tells the service manager when the controller begins to stop; for as long as it is polled.

@@ -121,8 +121,9 @@ pub enum StoreError {
     },
     /// It is not what this program writes.
     #[error(
-        "{} is damaged: {reason}; restore it from a backup. Without one, move it away: nodes that joined keep \
-         their certificates, but must be granted again with `sinew apply` or new tokens", path.display()
+        "{} is damaged: {reason}; restore it from a backup. Without one, move it away and start once with \
+         --new-store: nodes that joined keep their certificates, but must be granted again with `sinew apply` or new \
+         tokens", path.display()
     )]
     Damaged {
         /// The file.

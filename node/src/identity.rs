@@ -26,6 +26,12 @@ use crate::reach::first_to_answer;
 /// The file with certificate and key. With it there, the node has joined.
 pub(crate) const IDENTITY: &str = "identity.pem";
 
+/// The root that it trusts.
+const ROOT: &str = "root.cert.pem";
+
+/// The secrets by which a restart is noticed at once, and where controllers are.
+const KEYS: &str = "keys.json";
+
 /// The version of `keys.json`.
 const VERSION: u32 = 1;
 
@@ -47,7 +53,7 @@ pub(crate) struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// A file of the state directory can't be read or written.
-    #[error("{path}: {source}; is `state` right, and may this user use it?")]
+    #[error("{path}: {source}; is `state` right, may this user use it, and is there space left?")]
     File {
         /// Which.
         path: PathBuf,
@@ -64,6 +70,19 @@ pub enum IdentityError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The node has joined, and not all of what that left is there.
+    #[error(
+        "{path} is missing, though {IDENTITY} beside it is there: was it left out of a restore? Restore it from a backup, or remove the state directory and join again with a new token"
+    )]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A controller answered, and the answer could not be kept.
+    #[error(
+        "the certificate that the controller gave is lost with the token, make a new one with `sinew token create`: {0}"
+    )]
+    Unkept(Box<IdentityError>),
     /// A file was written by a newer version.
     #[error(
         "{path} has version {found}, newer than the {VERSION} known here: use the newer program, or join again in another state directory"
@@ -132,6 +151,11 @@ impl State<'_> {
         self.runtime.write_file(&path, bytes, access).map_err(|source| IdentityError::File { path, source })
     }
 
+    /// A file that is there when the node has joined.
+    fn kept(&self, name: &str) -> Result<Vec<u8>, IdentityError> {
+        self.read(name)?.ok_or_else(|| IdentityError::Missing { path: self.path.join(name) })
+    }
+
     fn damaged(&self, name: &str, reason: impl ToString) -> IdentityError {
         IdentityError::Damaged { path: self.path.join(name), reason: reason.to_string() }
     }
@@ -151,11 +175,8 @@ impl State<'_> {
     }
 
     fn load(&self) -> Result<Option<Identity>, IdentityError> {
-        let (Some(own), Some(root), Some(keys)) =
-            (self.read(IDENTITY)?, self.read("root.cert.pem")?, self.read("keys.json")?)
-        else {
-            return Ok(None);
-        };
+        let Some(own) = self.read(IDENTITY)? else { return Ok(None) };
+        let (root, keys) = (self.kept(ROOT)?, self.kept(KEYS)?);
         let certificate =
             |name, pem: &[u8]| CertificateDer::from_pem_slice(pem).map_err(|e| self.damaged(name, e));
         let key = PrivateKeyDer::from_pem_slice(&own)
@@ -163,7 +184,7 @@ impl State<'_> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&own)
             .collect::<Result<_, _>>()
             .map_err(|e| self.damaged(IDENTITY, e))?;
-        let credentials = Credentials::new(chain, key, certificate("root.cert.pem", &root)?)?;
+        let credentials = Credentials::new(chain, key, certificate(ROOT, &root)?)?;
         credentials.check(self.runtime).map_err(|e| self.damaged(IDENTITY, e))?;
         let (keys, controllers) = self.keys(&keys)?;
         Ok(Some(Identity { keyring: Arc::new(Keyring::new(credentials)), keys, controllers }))
@@ -175,16 +196,15 @@ impl State<'_> {
         struct Versioned {
             version: u32,
         }
-        const NAME: &str = "keys.json";
         // serde's message could quote a key.
         let unreadable =
-            |e: serde_json::Error| self.damaged(NAME, format!("line {}, column {}", e.line(), e.column()));
+            |e: serde_json::Error| self.damaged(KEYS, format!("line {}, column {}", e.line(), e.column()));
         let Versioned { version } = serde_json::from_slice(json).map_err(unreadable)?;
         if version > VERSION {
-            return Err(IdentityError::Newer { path: self.path.join(NAME), found: version });
+            return Err(IdentityError::Newer { path: self.path.join(KEYS), found: version });
         }
         let keys: KeysJson = serde_json::from_slice(json).map_err(unreadable)?;
-        let key = |hex: &str| from_hex32(hex).ok_or_else(|| self.damaged(NAME, "a key is not 64 hex digits"));
+        let key = |hex: &str| from_hex32(hex).ok_or_else(|| self.damaged(KEYS, "a key is not 64 hex digits"));
         let reset = ResetKeys {
             reset: key(&keys.reset_key)?,
             token: key(&keys.token_key)?,
@@ -193,8 +213,10 @@ impl State<'_> {
         Ok((reset, keys.controllers))
     }
 
-    /// Turns a token into a certificate, at whichever of its controllers answers first.
+    /// Turns a token into a certificate, at whichever of its controllers answers first. What does not depend on
+    /// the answer is written before: where nothing can be kept, the token is not spent.
     async fn join(&self, token: &Token, refusals: &Arc<Refusals>) -> Result<(), IdentityError> {
+        self.write_keys(token)?;
         let (key, csr) = new_key()?;
         let request = JoinRequest { secret: token.secret.expose().to_owned(), csr };
         let dialled = first_to_answer(token.controllers.clone(), |controller| {
@@ -207,7 +229,10 @@ impl State<'_> {
             None => IdentityError::Answer("the token names no controller".into()),
         })?;
         match ask(controller, session, &request).await? {
-            JoinAnswer::Joined { certificate, root } => self.keep(token, &key, certificate, root),
+            JoinAnswer::Joined { certificate, root } => {
+                let kept = self.keep(token, &key, certificate, root);
+                kept.map_err(|error| IdentityError::Unkept(Box::new(error)))
+            }
             JoinAnswer::Refused => Err(IdentityError::Refused),
             JoinAnswer::BadRequest(reason) => Err(IdentityError::Answer(reason)),
         }
@@ -256,6 +281,19 @@ impl State<'_> {
         self.write(IDENTITY, text.as_bytes(), Access::Private)
     }
 
+    fn write_keys(&self, token: &Token) -> Result<(), IdentityError> {
+        let secrets = ResetKeys::random();
+        let keys = KeysJson {
+            version: VERSION,
+            reset_key: to_hex(&secrets.reset),
+            token_key: to_hex(&secrets.token),
+            connection_id_key: secrets.connection_id,
+            controllers: token.controllers.clone(),
+        };
+        let keys = serde_json::to_vec_pretty(&keys).map_err(|e| IdentityError::Answer(e.to_string()))?;
+        self.write(KEYS, &keys, Access::Private)
+    }
+
     fn keep(
         &self,
         token: &Token,
@@ -266,18 +304,8 @@ impl State<'_> {
         let wanted = sinew_transport_core::Identity::Node(token.trust_domain.clone(), token.node.clone());
         let chain = vec![certificate];
         self.usable(&wanted, key, chain.clone(), root.clone().into())?;
-        let secrets = ResetKeys::random();
-        let keys = KeysJson {
-            version: VERSION,
-            reset_key: to_hex(&secrets.reset),
-            token_key: to_hex(&secrets.token),
-            connection_id_key: secrets.connection_id,
-            controllers: token.controllers.clone(),
-        };
-        let keys = serde_json::to_vec_pretty(&keys).map_err(|e| IdentityError::Answer(e.to_string()))?;
         // The certificate last: with it there, the node has joined.
-        self.write("keys.json", &keys, Access::Private)?;
-        self.write("root.cert.pem", pem(root).as_bytes(), Access::Public)?;
+        self.write(ROOT, pem(root).as_bytes(), Access::Public)?;
         self.write_identity(key, chain)?;
         tracing::info!(node = %token.node, trust_domain = %token.trust_domain, "joined the mesh");
         Ok(())

@@ -70,7 +70,7 @@ pub enum RunError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The access log or a file of the state directory.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; may this user use it, and is there space left?")]
     File {
         /// Which.
         path: PathBuf,
@@ -182,8 +182,8 @@ pub async fn run_reloading(
     let renewal = Renewal::new(&plane, &identity.keyring, rng);
     let control =
         Control { plane: Arc::clone(&plane), keyring: identity.keyring, trust, boot, addresses, refusals };
-    farewells.spawn(control.run(controllers, renewal, cut.clone()));
     farewells.spawn(saved::keep(Arc::clone(&plane), cut.clone()));
+    farewells.spawn(control.run(controllers, renewal, cut.clone()));
 
     tasks.spawn(Arc::clone(&plane.hosting).run());
     tasks.spawn(Arc::clone(&plane.stalls).keep());

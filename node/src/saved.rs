@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sinew_api::Snapshot;
 use sinew_transport::Runtime;
-use sinew_transport_core::ids::NodeName;
+use sinew_transport_core::ids::{NodeName, Revision};
+use tokio::sync::watch;
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -57,11 +58,19 @@ pub(crate) fn restore(plane: &Plane) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Keeps the file as new as the snapshot in use, until stopped.
-pub(crate) async fn keep(plane: Arc<Plane>, stop: CancellationToken) {
+/// Keeps the file as new as the snapshot in use, until stopped. Call it before a controller can say anything: what
+/// is in use at this moment was just restored, and is there already.
+pub(crate) fn keep(plane: Arc<Plane>, stop: CancellationToken) -> impl Future<Output = ()> {
+    let revisions = plane.revision();
+    keep_since(revisions, plane, stop)
+}
+
+async fn keep_since(
+    mut revisions: watch::Receiver<Option<Revision>>,
+    plane: Arc<Plane>,
+    stop: CancellationToken,
+) {
     let file = file(&plane);
-    // What was just restored is there already.
-    let mut revisions = plane.revision();
     let mut stopped = false;
     while !stopped {
         tokio::select! {

@@ -66,12 +66,17 @@ impl Mesh {
 
     /// Makes a token, starts a node with it, and waits until the node is ready. That others know of it
     /// takes a moment longer: [`Mesh::settled`].
-    pub async fn add(&mut self, mut plan: NodePlan) {
-        plan.traced = self.traced;
+    pub async fn add(&mut self, plan: NodePlan) {
         let token = self.token(&plan.name, &plan.grants()).await;
+        self.add_with(plan, &token).await;
+    }
+
+    /// The same with a token that was made before. What lies in the node's directory already stays there.
+    pub async fn add_with(&mut self, mut plan: NodePlan, token: &str) {
+        plan.traced = self.traced;
         let dir = self.dir.path().join(&plan.name);
         let name = plan.name.clone();
-        let mut node = Node::write(plan, dir, &token);
+        let mut node = Node::write(plan, dir, token);
         node.start().await;
         self.nodes.insert(name, node);
     }
@@ -221,11 +226,17 @@ impl Mesh {
 
     /// Starts the controller, with the state that it had.
     pub async fn start_controller(&mut self) {
+        self.start_controller_with(&[]).await;
+    }
+
+    /// The same with more arguments.
+    pub async fn start_controller_with(&mut self, more: &[&str]) {
         assert!(self.controller.is_none(), "the controller runs");
         let dir = self.dir.path().join("controller");
         let file = dir.join("state/ports.json");
         let before = version(&file);
-        let args = vec!["controller".into(), "--config".into(), dir.join("controller.toml").into()];
+        let mut args = vec!["controller".into(), "--config".into(), dir.join("controller.toml").into()];
+        args.extend(more.iter().map(Into::into));
         let (program, args) = launch(self.traced, args);
         let mut process = start_program("controller", program, args, dir.join("controller.log"));
         let ready = until("the controller to listen", || async {

@@ -105,11 +105,12 @@ impl Runtime for OsRuntime {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let next = path.with_file_name(name);
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&next)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&next, path)
+        let written = write_anew(&next, bytes, mode).and_then(|()| fs::rename(&next, path));
+        if written.is_err() {
+            // On a full disk half of a file would only take the room that the next attempt needs.
+            let _ = fs::remove_file(&next);
+        }
+        written
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn Write + Send>> {
@@ -132,6 +133,13 @@ impl Runtime for OsRuntime {
     fn tell_supervisor(&self, phase: Phase) {
         supervisor::tell(phase);
     }
+}
+
+/// Writes a file through to the disk.
+fn write_anew(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn bind_listener(address: SocketAddr) -> io::Result<StdListener> {

@@ -134,6 +134,7 @@ fn the_command_line_has_the_last_word() {
         listen: Some("127.0.0.1:0".parse().expect("valid")),
         api: Some("127.0.0.1:0".parse().expect("valid")),
         trust_domain: Some(TrustDomain::new("other.mesh").expect("valid")),
+        new_store: true,
     };
 
     let config =
@@ -142,6 +143,7 @@ fn the_command_line_has_the_last_word() {
     assert_eq!(config.state, PathBuf::from("/other"));
     assert_eq!((config.listen.port(), config.api.port()), (0, 0));
     assert_eq!((config.trust_domain.as_str(), config.name.as_str()), ("other.mesh", "c2"));
+    assert!(config.new_store);
 }
 
 #[test]

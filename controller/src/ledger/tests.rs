@@ -44,7 +44,9 @@ impl Store for Disk {
 }
 
 async fn open(disk: &Arc<Disk>) -> Ledger {
-    Ledger::open(Arc::clone(disk) as Arc<dyn Store>).await.expect("as it was left")
+    let mut ledger = Ledger::load(Arc::clone(disk) as Arc<dyn Store>).await.expect("as it was left");
+    ledger.begin().await.expect("the disk takes it");
+    ledger
 }
 
 fn grant(services: &[&str]) -> Grant {
@@ -201,7 +203,7 @@ async fn an_entry_that_makes_no_sense_is_refused_by_name() {
         let ops = vec![Op::Put(key.to_owned(), value.as_bytes().to_vec())];
         disk.store.commit(Txn { expects: vec![], ops }).await.expect("any bytes");
 
-        let error = Ledger::open(disk as Arc<dyn Store>).await.expect_err("refused").to_string();
+        let error = Ledger::load(disk as Arc<dyn Store>).await.expect_err("refused").to_string();
 
         assert!(error.contains(expected) && error.contains("restore it from a backup"), "{error}");
     }

@@ -101,33 +101,37 @@ impl Store for DiskStore {
 #[derive(Debug)]
 struct File {
     path: PathBuf,
-    database: Database,
+    /// None while it could not be opened again.
+    database: Option<Database>,
+    /// Whether the system refused something: redb does nothing more then, until the file is opened again.
+    broken: bool,
 }
 
 impl File {
     fn open(path: &Path) -> Result<Self, StoreError> {
-        let io = |doing| {
-            move |error: io::Error| StoreError::Io { doing, path: path.to_owned(), reason: error.to_string() }
-        };
         if let Some(directory) = path.parent() {
-            make_private(directory).map_err(io("making the directory of"))?;
+            make_private(directory).map_err(|error| failed("making the directory of", path, &error))?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(io("opening"))?;
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .create_with_backend(FileBackend::new(file).map_err(|error| refused(path, error))?)
-            .map_err(|error| refused(path, error))?;
-        let this = Self { path: path.to_owned(), database };
+        let this = Self { path: path.to_owned(), database: Some(open_database(path, true)?), broken: false };
         this.check_version()?;
         Ok(this)
+    }
+
+    /// Opens it again when the system refused something: the disk may have space by now. What was committed is in
+    /// it, and what was not is not.
+    fn mend(&mut self) -> Result<(), StoreError> {
+        if self.broken {
+            // It holds the lock of the file.
+            self.database = None;
+            self.database = Some(open_database(&self.path, false)?);
+            self.check_version()?;
+            self.broken = false;
+        }
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
     /// A new file gets its version; an old one must have one that is known.
@@ -144,7 +148,7 @@ impl File {
 
     fn begin(&self) -> Result<(), StoreError> {
         let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+            let transaction = self.database()?.begin_write()?;
             transaction.open_table(META)?.insert("version", VERSION)?;
             transaction.open_table(ENTRIES)?;
             transaction.commit()?;
@@ -159,7 +163,7 @@ impl File {
 
     fn meta(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let read = || -> Result<Option<u64>, redb::Error> {
-            let transaction = self.database.begin_read()?;
+            let transaction = self.database()?.begin_read()?;
             match transaction.open_table(META) {
                 Ok(table) => Ok(table.get(name)?.map(|value| value.value())),
                 Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -170,19 +174,32 @@ impl File {
     }
 
     /// Does what it is asked, until nobody can ask any more.
-    fn serve(self, mut inbox: mpsc::Receiver<Request>) {
+    fn serve(mut self, mut inbox: mpsc::Receiver<Request>) {
         while let Some(request) = inbox.blocking_recv() {
+            let usable = self.mend();
             // Whoever asked may be gone; what was asked counts all the same.
             match request {
-                Request::Load(answer) => drop(answer.send(self.load())),
-                Request::Commit(txn, answer) => drop(answer.send(self.commit(txn))),
+                Request::Load(answer) => {
+                    let loaded = usable.and_then(|()| self.load());
+                    drop(answer.send(self.noting(loaded)));
+                }
+                Request::Commit(txn, answer) => {
+                    let committed = usable.and_then(|()| self.commit(txn));
+                    drop(answer.send(self.noting(committed)));
+                }
             }
         }
     }
 
+    /// Notes whether the system refused.
+    fn noting<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.broken |= matches!(done, Err(StoreError::Io { .. }));
+        done
+    }
+
     fn load(&self) -> Result<Contents, StoreError> {
         let read = || -> Result<Contents, redb::Error> {
-            let transaction = self.database.begin_read()?;
+            let transaction = self.database()?.begin_read()?;
             let mut contents = Contents::default();
             for entry in transaction.open_table(ENTRIES)?.iter()? {
                 let (key, value) = entry?;
@@ -198,7 +215,7 @@ impl File {
 
     fn commit(&self, txn: Txn) -> Result<u64, StoreError> {
         let write = || -> Result<Result<u64, StoreError>, redb::Error> {
-            let transaction = self.database.begin_write()?;
+            let transaction = self.database()?.begin_write()?;
             let revision = {
                 let (mut entries, mut meta) =
                     (transaction.open_table(ENTRIES)?, transaction.open_table(META)?);
@@ -237,6 +254,22 @@ impl File {
             error => StoreError::Io { doing, path: self.path.clone(), reason: error.to_string() },
         }
     }
+}
+
+/// Opens the file, with every checksum verified; makes it (0600) when there is none and `create` says so.
+fn open_database(path: &Path, create: bool) -> Result<Database, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).truncate(false).mode(0o600);
+    let file = options.open(path).map_err(|error| failed("opening", path, &error))?;
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true)
+        .create_with_backend(FileBackend::new(file).map_err(|error| refused(path, error))?)
+        .map_err(|error| refused(path, error))
+}
+
+fn failed(doing: &'static str, path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Io { doing, path: path.to_owned(), reason: error.to_string() }
 }
 
 /// Why redb did not open a file, in our words.
