@@ -14,6 +14,7 @@
 //! [`run()`] is the story of the whole node.
 
 mod access;
+mod addresses;
 mod admin;
 mod app;
 mod control;

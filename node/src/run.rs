@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
+use crate::addresses::advertised;
 use crate::admin;
 use crate::admin::endpoints::admin_token;
 use crate::control::Control;
@@ -176,7 +177,7 @@ pub async fn run_reloading(
     }
     write_ports(&plane, &ports)?;
     tracing::info!(node = %plane.me, data = ?ports.data, admin = ?ports.admin, shards, "node up");
-    let addresses = advertised(&plane.config, &bound.data);
+    let addresses = advertised(&plane.config.advertise, &bound.data);
     let mut rng = fastrand::Rng::with_seed(boot);
     let controllers = Controllers::new(&plane.config.controllers, &identity.controllers, rng.usize(..));
     let renewal = Renewal::new(&plane, &identity.keyring, rng);
@@ -369,13 +370,6 @@ impl Part {
         }
         Ok((shard, bound))
     }
-}
-
-/// What peers are told to dial: the configured addresses, or what was bound. An unspecified address is
-/// replaced by the controller with the one that the session comes from.
-fn advertised(config: &Config, data: &[SocketAddr]) -> Vec<SocketAddr> {
-    let ip: Option<IpAddr> = config.advertise.first().copied();
-    data.iter().map(|bound| SocketAddr::new(ip.unwrap_or(bound.ip()), bound.port())).collect()
 }
 
 fn ports_path(plane: &Plane) -> PathBuf {

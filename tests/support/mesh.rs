@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -46,16 +46,25 @@ impl Mesh {
         Self::start_as(settings, false).await
     }
 
+    /// The same, and the controller listens at these addresses: for nodes, and for whoever uses the API.
+    pub async fn start_at(settings: &str, control: IpAddr, api: IpAddr) -> Self {
+        let any = |ip| SocketAddr::new(ip, 0);
+        Self::start_on(settings, false, ControllerPorts { control: any(control), api: any(api) }).await
+    }
+
     /// The same, and everybody logs every word that they have to say.
     pub async fn start_traced(settings: &str) -> Self {
         Self::start_as(settings, true).await
     }
 
     async fn start_as(settings: &str, traced: bool) -> Self {
+        let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+        Self::start_on(settings, traced, ControllerPorts { control: any, api: any }).await
+    }
+
+    async fn start_on(settings: &str, traced: bool, ports: ControllerPorts) -> Self {
         let dir = TempDir::with_prefix("sinew-test-").expect("a temporary directory can be made");
         fs::create_dir(dir.path().join("controller")).expect("the temporary directory takes directories");
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let ports = ControllerPorts { control: any, api: any };
         let mut mesh = Self { nodes: BTreeMap::new(), controller: None, ports, traced, dir };
         mesh.write_controller(settings);
         mesh.start_controller().await;

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,8 @@ pub struct NodePlan {
     pub(super) extra_grants: Vec<String>,
     arguments: Vec<String>,
     supervised: bool,
+    /// Where its listeners listen.
+    ip: IpAddr,
     pub(super) traced: bool,
 }
 
@@ -52,6 +54,7 @@ impl NodePlan {
             extra_grants: Vec::new(),
             arguments: Vec::new(),
             supervised: false,
+            ip: Ipv4Addr::LOCALHOST.into(),
             traced: false,
         }
     }
@@ -100,6 +103,13 @@ impl NodePlan {
         self
     }
 
+    /// Everything of it listens at this address, and nothing elsewhere.
+    pub fn on(mut self, ip: IpAddr) -> Self {
+        self.ip = ip;
+        let any = format!("\"{}\"", SocketAddr::new(ip, 0));
+        self.set("data", &any).set("admin", &any)
+    }
+
     /// Switches a mechanism off: `failover`, `latency`, `probation` or `weights`.
     pub fn without(mut self, mechanism: &str) -> Self {
         self.arguments.extend(["--without".into(), mechanism.into()]);
@@ -138,11 +148,16 @@ impl NodePlan {
         }
         for (service, source) in &self.listens {
             let address = ports.and_then(|ports| ports.listener(service, source));
-            let address = address.map_or("127.0.0.1:0".into(), |bound| bound.to_string());
+            let address = address.unwrap_or(SocketAddr::new(self.ip, 0));
             let more = &self.more[1];
             let _ = write!(
                 text,
-                "\n[[listen]]\nservice = {service:?}\nas = {source:?}\naddress = {address:?}\n{more}"
+                "
+[[listen]]
+service = {service:?}
+as = {source:?}
+address = \"{address}\"
+{more}"
             );
         }
         for (service, address) in &self.serves {

@@ -220,6 +220,12 @@ impl Link {
         }
     }
 
+    /// Waits until it is neither.
+    pub(crate) async fn relieved(&self) {
+        let mut verdicts = self.verdicts.subscribe();
+        let _ = verdicts.wait_for(|verdict| *verdict < Verdict::Suspect).await;
+    }
+
     /// The verdict of the last look.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

@@ -25,7 +25,7 @@ use crate::quic::STREAMS_MAX;
 /// Where a peer is, and whether we want a connection with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
-    /// Entry *i* is where its shard *i* listens.
+    /// For each address of the peer a run of entries with that IP; entry *i* of a run is where shard *i* listens.
     pub addresses: Vec<SocketAddr>,
     /// Whether we call services there; otherwise it may only call ours.
     pub wanted: bool,

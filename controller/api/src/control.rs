@@ -23,6 +23,10 @@ pub const CHUNK_LEN: usize = 512 * 1024;
 /// The most chunks of one snapshot: 8 MiB, half of what decoding may allocate. A node refuses more.
 pub const MAX_CHUNKS: u32 = 16;
 
+/// The most data addresses of one node: as many shards as one may have at a single address, or eight shards at as
+/// many as one may advertise.
+pub const ADDRESSES_MAX: usize = 64;
+
 macro_rules! control {
     ($type:ident, $kind:literal) => {
         impl Message for $type {
@@ -40,8 +44,9 @@ pub struct Register {
     pub version: String,
     /// A random number of this run of the program.
     pub boot: u64,
-    /// The data sockets: entry *i* is where shard *i* listens. An unspecified IP stands for the address
-    /// from which the session comes.
+    /// The data sockets: for each address of the node a run of entries with that IP, of which entry *i* is where
+    /// shard *i* listens. At most [`ADDRESSES_MAX`]. An unspecified IP stands for the address from which the
+    /// session comes.
     pub addresses: Vec<SocketAddr>,
     /// Where the node is.
     pub zone: Option<Zone>,

@@ -111,7 +111,7 @@ pub struct Peer {
     pub node: NodeName,
     /// Where it is.
     pub zone: Option<Zone>,
-    /// The data sockets: entry *i* is where its shard *i* listens.
+    /// The data sockets: for each address a run of entries, of which entry *i* is where its shard *i* listens.
     #[schema(value_type = Vec<Address>)]
     pub addresses: Vec<SocketAddr>,
     /// The services that it may speak for.

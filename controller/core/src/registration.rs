@@ -20,8 +20,8 @@ use crate::declared::DeclaredNode;
 pub const MAX_ENDPOINTS: usize = 1000;
 /// The most listeners of one node: one local port each.
 pub const MAX_LISTENERS: usize = 1000;
-/// The most data sockets of one node: four shards, each with a few addresses.
-pub const MAX_ADDRESSES: usize = 16;
+/// The most data addresses of one node.
+pub const MAX_ADDRESSES: usize = sinew_api::control::ADDRESSES_MAX;
 /// The most labels of one endpoint.
 pub const MAX_LABELS: usize = 16;
 /// The longest label name, as a DNS label.
@@ -283,7 +283,7 @@ impl Registration {
         serves.chain(listens).collect()
     }
 
-    /// The data sockets: entry *i* is where shard *i* listens.
+    /// The data sockets: for each address a run of entries, of which entry *i* is where shard *i* listens.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
