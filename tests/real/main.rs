@@ -5,7 +5,12 @@
 //! - [`transfer`]: a GiB each way, with either side ending first.
 //! - [`nginx`]: nginx with curl and wrk.
 //! - [`postgres`]: PostgreSQL with pgbench.
+//! - [`redis`], [`mariadb`]: Redis with redis-benchmark, MariaDB with its own clients.
+//! - [`h2load`]: nginx over HTTP/2 with h2load.
+//! - [`ssh`]: OpenSSH, and rsync over it.
+//! - [`languages`]: clients and servers in Python, Node.js and Go.
 //! - [`casualties`]: after a kill, whose failures were whose.
+//! - [`tally`]: what both nodes say of it all.
 //!
 //! What needs programs or minutes is ignored by default and run by `.ci/run`, in release.
 
@@ -13,12 +18,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says enough by failing there")]
 
 mod casualties;
+mod h2load;
+mod languages;
 mod lines;
+mod mariadb;
 mod nginx;
 mod postgres;
 mod programs;
+mod redis;
+mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
+mod tally;
 mod transfer;
 
 use std::net::SocketAddr;

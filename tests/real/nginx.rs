@@ -162,7 +162,7 @@ fn nginx_conf(dir: &Path, address: SocketAddr) -> String {
 }
 
 /// Debian has it where a user's PATH does not look.
-fn nginx_program() -> PathBuf {
+pub(crate) fn nginx_program() -> PathBuf {
     let places = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].map(PathBuf::from);
     places.into_iter().find(|place| place.exists()).unwrap_or_else(|| "nginx".into())
 }
