@@ -127,7 +127,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> anyhow::Result<Result<T, E>> {
-        let (status, body) = self.answer(Method::POST, path, serde_json::to_vec(body)?)?;
+        let (status, body) = now(self.answer(Method::POST, path, serde_json::to_vec(body)?))?;
         if status == StatusCode::UNPROCESSABLE_ENTITY
             && let Ok(refused) = serde_json::from_slice(&body)
         {
@@ -136,12 +136,25 @@ impl Client {
         self.read(status, &body).map(Ok)
     }
 
-    fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<T> {
-        let (status, body) = self.answer(method, path, body)?;
+    /// As [`Client::post`], for whoever has something else to do meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let (status, body) = self.answer(Method::POST, path, serde_json::to_vec(body)?).await?;
         self.read(status, &body)
     }
 
-    fn answer(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<(StatusCode, Bytes)> {
+    fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<T> {
+        let (status, body) = now(self.answer(method, path, body))?;
+        self.read(status, &body)
+    }
+
+    async fn answer(&self, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -150,9 +163,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .context("the admin token holds characters that no token has; is it the right file?")?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let answer = runtime.block_on(async { tokio::time::timeout(CALL_TIMEOUT, self.ask(request)).await });
-        match answer {
+        match tokio::time::timeout(CALL_TIMEOUT, self.ask(request)).await {
             Ok(answer) => answer,
             Err(_) => {
                 bail!(
@@ -199,6 +210,11 @@ impl Client {
             _ = connection => answer.await,
         }
     }
+}
+
+/// Runs one call on this thread.
+fn now<T>(call: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(call)
 }
 
 /// Where the controller of this state directory listens.

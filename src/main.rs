@@ -18,6 +18,7 @@ mod get;
 mod limits;
 mod logging;
 mod node;
+mod ping;
 mod register;
 mod reload;
 mod secrets;
@@ -73,6 +74,8 @@ enum Command {
     Effective(get::EffectiveArgs),
     /// Show nodes, services, endpoints and links
     Status(status::StatusArgs),
+    /// Measure the way to another node, over the link that this machine's node has with it
+    Ping(ping::PingArgs),
     /// Run a scenario file: a mesh, its load, its faults, and what is expected of it
     Bench(bench::BenchArgs),
     /// Print schemas and examples of our files, and check files without running anything
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Command::History(args) => get::history(args),
         Command::Effective(args) => get::effective(args),
         Command::Status(args) => status::run(args),
+        Command::Ping(args) => ping::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args),

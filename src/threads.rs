@@ -74,6 +74,22 @@ pub(crate) fn drain_on_signals(runtime: &Runtime) -> io::Result<Stop> {
     Ok(stop)
 }
 
+/// Runs a command's work on this thread until it is done; none when SIGINT or SIGTERM came before.
+///
+/// # Errors
+/// When the signals can't be watched.
+pub(crate) fn until_signal<T>(work: impl Future<Output = T>) -> io::Result<Option<T>> {
+    Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            done = work => Ok(Some(done)),
+            _ = interrupt.recv() => Ok(None),
+            _ = terminate.recv() => Ok(None),
+        }
+    })
+}
+
 /// Tells of every SIGINT and SIGTERM, how many there were.
 fn on_signals(runtime: &Runtime, tell: impl Fn(u32) + Send + 'static) -> io::Result<()> {
     let _inside = runtime.enter();

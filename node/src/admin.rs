@@ -1,10 +1,11 @@
-//! What an operator's tools ask a node over HTTP: `/livez`, `/readyz`, `/metrics`, and [`endpoints`].
+//! What an operator's tools ask a node over HTTP: `/livez`, `/readyz`, `/metrics`, [`endpoints`] and [`ping`].
 //!
 //! Loopback only. What only shows how the node is asks for no credential; ready means: listening, and a snapshot in
 //! use. What is under `/v1/` wants the admin token, and what changes something is a POST. Nothing answers pages of
 //! other origins.
 
 pub(crate) mod endpoints;
+mod ping;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::plane::Plane;
 
 /// The largest body that is read: an endpoint with all its labels has some 3 KiB.
 const BODY_MAX: usize = 16 * 1024;
-/// How long a call may take. All of them answer from memory, or after one small write to disk.
+/// How long a call may take. They answer from memory, after one small write to disk, or after one echo.
 const CALL_TIME: Duration = Duration::from_secs(10);
 
 struct Admin {
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
         .route("/v1/endpoints", get(endpoints::endpoints))
         .route("/v1/register", post(endpoints::register))
         .route("/v1/deregister", post(endpoints::deregister))
+        .route("/v1/ping", post(ping::ping))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), endpoints::credential));
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -63,7 +65,7 @@ pub(crate) async fn serve(
         .route("/metrics", get(metrics))
         .merge(private)
         .method_not_allowed_fallback(async || {
-            let help = "this path takes another method: endpoints GET, register and deregister POST";
+            let help = "this path takes another method: endpoints GET; register, deregister and ping POST";
             endpoints::problem(StatusCode::METHOD_NOT_ALLOWED, help)
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -90,13 +90,13 @@ async fn keep(shard: Arc<Shard>, peer: Arc<Peer>, handler: Arc<dyn StreamHandler
             None => wanted_addresses(&peer, lane, &mut target, &mut lanes).await,
         };
         match first_to_greet(&shard, &peer, lane, beginning_with(last, addresses), backoff).await {
-            Some(greeted) => {
+            Ok(greeted) => {
                 began = Instant::now();
                 last = Some(greeted.link.remote().ip().to_canonical());
                 begin(&shard, greeted, Arc::clone(&handler));
             }
-            None => {
-                peer.dial_failed();
+            Err((address, reason)) => {
+                peer.dial_failed(address, reason);
                 tokio::select! {
                     () = sleep(pause(&mut backoff)) => {}
                     // A peer that moved or came back is dialled at once.
@@ -108,16 +108,17 @@ async fn keep(shard: Arc<Shard>, peer: Arc<Peer>, handler: Arc<dyn StreamHandler
 }
 
 /// Dials one address after the other until somebody greets: after a refusal the next at once, without an answer after
-/// [`STAGGER`], beside those that were dialled before.
+/// [`STAGGER`], beside those that were dialled before. When nobody does: the address that failed last, and how.
 async fn first_to_greet(
     shard: &Arc<Shard>,
     peer: &Arc<Peer>,
     lane: u16,
     addresses: Vec<SocketAddr>,
     retry_in: Duration,
-) -> Option<Greeted> {
+) -> Result<Greeted, (SocketAddr, String)> {
     let mut left = addresses.into_iter().peekable();
     let mut dials = JoinSet::new();
+    let mut failed = (SocketAddr::from(([0, 0, 0, 0], 0)), "it has no address".to_owned());
     loop {
         if let Some(address) = left.next() {
             let (shard, peer) = (Arc::clone(shard), Arc::clone(peer));
@@ -126,14 +127,17 @@ async fn first_to_greet(
                 let greeted = greeted.unwrap_or_else(|_| Err(format!("no answer in {DIAL_TIME:?}")));
                 greeted.map_err(|reason| {
                     tracing::info!(peer = %peer.name(), %address, reason, ?retry_in, "peer can't be reached");
+                    (address, reason)
                 })
             });
         } else if dials.is_empty() {
-            return None;
+            return Err(failed);
         }
         tokio::select! {
-            dialled = dials.join_next() => if let Some(Ok(Ok(greeted))) = dialled {
-                return Some(greeted);
+            dialled = dials.join_next() => match dialled {
+                Some(Ok(Ok(greeted))) => return Ok(greeted),
+                Some(Ok(Err(why))) => failed = why,
+                _ => {}
             },
             () = sleep(STAGGER), if left.peek().is_some() => {}
         }

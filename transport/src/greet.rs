@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sinew_transport_core::identity::Identity;
-use sinew_transport_core::wire::{self, Hello, Malformed, Message, Ping};
+use sinew_transport_core::wire::{self, Echo, Echoed, Hello, Malformed, Message, Ping};
 
 use crate::link::Link;
 use crate::peers::Peer;
@@ -97,8 +97,8 @@ pub(crate) async fn greet_peer(
     Ok(Greeted { link, send, receive })
 }
 
-/// Reads what follows the greeting, and says how it ended. A keep-alive asks for nothing. Tells go to whoever
-/// takes them, one after the other. What a later version tells is skipped, however much of it: nothing is kept,
+/// Reads what follows the greeting, and says how it ended. A keep-alive asks for nothing, an echo is answered by
+/// whoever speaks on the link. Tells go to whoever takes them, one after the other. What a later version tells is skipped, however much of it: nothing is kept,
 /// and sending it costs more.
 pub(crate) async fn read_tells(
     receive: &mut RecvStream,
@@ -118,20 +118,25 @@ async fn read_tell(
     handler: &dyn StreamHandler,
 ) -> Result<(), StreamError> {
     let head = receive.read_head().await?;
-    let ping = head.kind == Ping::KIND;
-    if !ping && !head.skippable() {
-        return Err(Malformed::Unexpected { found: head.kind, expected: Ping::KIND }.into());
-    }
-    let max = if ping { Ping::MAX_LEN } else { TELL_MAX };
+    let max = match head.kind {
+        Ping::KIND => Ping::MAX_LEN,
+        Echo::KIND => Echo::MAX_LEN,
+        Echoed::KIND => Echoed::MAX_LEN,
+        _ if head.skippable() => TELL_MAX,
+        found => return Err(Malformed::Unexpected { found, expected: Ping::KIND }.into()),
+    };
     if head.len > max {
         return Err(Malformed::TooLong { kind: head.kind, len: head.len, max }.into());
     }
     let mut payload = vec![0; head.len as usize];
     receive.read_exact(&mut payload).await?;
-    if ping {
-        wire::decode::<Ping>(&payload)?;
-    } else {
-        handler.hear(link, head.kind, payload).await?;
+    match head.kind {
+        Ping::KIND => {
+            wire::decode::<Ping>(&payload)?;
+        }
+        Echo::KIND => link.echoes.on_echo(&wire::decode(&payload)?),
+        Echoed::KIND => link.echoes.on_echoed(&wire::decode(&payload)?),
+        kind => handler.hear(link, kind, payload).await?,
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! the links of a peer. A link is only made after both ends greeted each other, so whoever holds one
 //! holds an authenticated peer.
 
+mod echo;
 mod flow;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use quinn::VarInt;
 use sinew_transport_core::Code;
 use sinew_transport_core::ids::{NodeName, Revision};
 use sinew_transport_core::link::{LinkEstimator, Verdict};
-use sinew_transport_core::wire::Hello;
+use sinew_transport_core::wire::{ECHO, Hello};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -23,6 +24,7 @@ use crate::quic::{CREDIT_MAX, STREAMS_AT_FIRST};
 use crate::stream::StreamError;
 use crate::validity::Trust;
 
+pub(crate) use echo::Echoes;
 pub use flow::{Stream, StreamGuard};
 
 /// How long after its last use a peer is kept warm.
@@ -60,6 +62,7 @@ pub struct Link {
     wake: Arc<Notify>,
     /// Asks the link's own task for a keep-alive.
     pub(crate) ping: Notify,
+    pub(crate) echoes: Echoes,
     streams: AtomicU32,
     used_us: AtomicU64,
     pub(crate) pinged_us: AtomicU64,
@@ -90,6 +93,7 @@ impl Link {
             clock: birth.clock,
             wake: birth.wake,
             ping: Notify::new(),
+            echoes: Echoes::new(birth.clock),
             streams: AtomicU32::new(0),
             used_us: AtomicU64::new(0),
             pinged_us: AtomicU64::new(now),
@@ -201,6 +205,24 @@ impl Link {
     #[must_use]
     pub fn round_trip(&self) -> Duration {
         self.connection.rtt()
+    }
+
+    /// Whether the other end answers [`Link::echo`]; earlier versions do not.
+    #[must_use]
+    pub fn echoes(&self) -> bool {
+        self.hello.capabilities.iter().any(|can| can == ECHO)
+    }
+
+    /// The version of the other end's program.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.hello.version
+    }
+
+    /// Asks the program at the other end for a sign of life, and measures how long that takes; none when it says
+    /// nothing for `patience`. One question at a time is on its way: others wait for their turn first.
+    pub async fn echo(&self, patience: Duration) -> Option<Duration> {
+        self.echoes.ask(patience).await
     }
 
     /// What the transport counted.

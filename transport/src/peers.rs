@@ -46,6 +46,17 @@ pub enum Reach {
     Down,
 }
 
+/// A dial that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// Where it was dialled.
+    pub address: SocketAddr,
+    /// What came of it.
+    pub reason: String,
+    /// How many failed in a row.
+    pub dials: u64,
+}
+
 /// Another node.
 #[derive(Debug)]
 pub struct Peer {
@@ -57,6 +68,8 @@ pub struct Peer {
     /// Set by a shard that wants a lane of its own to this peer: bit *i* for shard *i*.
     pub(crate) lanes_wanted: watch::Sender<u64>,
     failures: AtomicU64,
+    /// What was dialled last in vain, and what came of it; none while it is reached.
+    unreached: Mutex<Option<Unreached>>,
     /// Set for good the first time that it fell silent or its connection was lost.
     failed: AtomicBool,
     recoveries: AtomicU64,
@@ -73,6 +86,7 @@ impl Peer {
             target: watch::Sender::new(target),
             lanes_wanted: watch::Sender::new(0),
             failures: AtomicU64::new(0),
+            unreached: Mutex::default(),
             failed: AtomicBool::new(false),
             recoveries: AtomicU64::new(0),
             runs: Mutex::default(),
@@ -168,8 +182,30 @@ impl Peer {
         if self.usable() { Reach::Up } else { Reach::Suspect }
     }
 
-    pub(crate) fn dial_failed(&self) {
-        self.failures.fetch_add(1, Relaxed);
+    pub(crate) fn dial_failed(&self, address: SocketAddr, reason: String) {
+        let dials = self.failures.fetch_add(1, Relaxed) + 1;
+        *self.unreached.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Unreached { address, reason, dials });
+    }
+
+    /// Why it can't be reached; none while it is.
+    #[must_use]
+    pub fn unreached(&self) -> Option<Unreached> {
+        self.unreached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where it listens, as the snapshot says.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.target.borrow().addresses.clone()
+    }
+
+    /// The best of its links that is not about to go: one that answers, with the shortest round trip.
+    #[must_use]
+    pub fn best_link(&self) -> Option<Arc<Link>> {
+        let links = self.links.load();
+        let live = links.iter().filter(|link| !link.retired() && !link.is_closed());
+        live.min_by_key(|link| (!link.usable(), link.round_trip())).cloned()
     }
 
     /// Whether another run of its program took over from this one, and is there.
@@ -208,6 +244,7 @@ impl Peer {
         links.push(Arc::clone(link));
         self.links.store(Arc::new(links));
         self.failures.store(0, Relaxed);
+        *self.unreached.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn remove(&self, link: &Arc<Link>) {

@@ -15,7 +15,7 @@ use quinn::Endpoint;
 use sinew_transport_core::Code;
 use sinew_transport_core::ids::NodeName;
 use sinew_transport_core::link::LinkEstimator;
-use sinew_transport_core::wire::{Ext, Hello, Ping};
+use sinew_transport_core::wire::{ECHO, Ext, Hello, Ping};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -180,7 +180,7 @@ impl Shard {
             build: String::new(),
             boot: self.common.boot,
             lane,
-            capabilities: vec![],
+            capabilities: vec![ECHO.to_owned()],
             revision: self.common.peers.revision(),
             ext: vouches,
         }
@@ -309,11 +309,12 @@ async fn live(shard: &Arc<Shard>, peer: &Peer, greeted: Greeted, handler: Arc<dy
     tracing::info!(peer = %link.peer(), lane = link.lane(), connection = link.number(), reason, "link down");
 }
 
-/// Says what is to be said on the first stream of a link, for as long as it can be: tells, and keep-alives.
+/// Says what is to be said on the first stream of a link, for as long as it can be: tells, echoes and keep-alives.
 async fn speak(link: &Link, send: &mut SendStream, mut teller: Box<dyn Teller>) {
     loop {
         let frames = tokio::select! {
             frames = teller.next() => send.write(frames.into()).await,
+            frame = link.echoes.next() => send.write(frame.into()).await,
             () = link.ping.notified() => send.write_frame(&Ping { padding: [0; 32] }, Bytes::new()).await,
         };
         if frames.is_err() {

@@ -58,6 +58,23 @@ async fn bytes_come_back_as_sent_and_end_cleanly() {
 }
 
 #[tokio::test]
+async fn an_echo_comes_back_and_none_from_a_node_that_is_gone() {
+    let (a, b, link) = pair(echo()).await;
+    let patience = Duration::from_millis(300);
+
+    for _ in 0..3 {
+        let took = tokio::time::timeout(STUCK, link.echo(STUCK)).await.expect("in time");
+        let took = took.expect("answered");
+        assert!(Duration::ZERO < took && took < Duration::from_secs(5), "{took:?}");
+    }
+    b.end().await;
+    assert_eq!(link.echo(patience).await, None);
+
+    drop(link);
+    a.end().await;
+}
+
+#[tokio::test]
 async fn a_sender_that_is_dropped_never_looks_like_a_clean_end() {
     let (ends, mut ended) = mpsc::channel(1);
     let handler = Handle(move |mut stream: Stream| {

@@ -1,7 +1,8 @@
 //! What a node's admin listener shows and takes, on the node's own machine: versioned JSON, promised to scripts.
 //!
 //! `GET /v1/endpoints` answers [`NodeEndpoints`]; `POST /v1/register` takes [`Registering`] and answers
-//! [`Registered`]; `POST /v1/deregister` takes [`Deregistering`] and answers [`Deregistered`].
+//! [`Registered`]; `POST /v1/deregister` takes [`Deregistering`] and answers [`Deregistered`]; `POST /v1/ping` takes
+//! [`Pinging`] and answers [`Pinged`].
 
 use std::net::SocketAddr;
 
@@ -82,6 +83,43 @@ pub struct Deregistered {
     pub node: NodeName,
     /// What is gone, or drains.
     pub endpoints: Vec<NodeEndpoint>,
+}
+
+/// How long an answer of another node is waited for unless [`Pinging`] says; in milliseconds.
+pub const PING_TIMEOUT_MS: u32 = 1000;
+
+/// The longest wait that [`Pinging`] may ask for: well below the time that a call of the admin listener has.
+pub const PING_TIMEOUT_MS_MAX: u32 = 5000;
+
+/// One echo to be asked of another node, over the link that this node has with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pinging {
+    /// The other node.
+    pub node: NodeName,
+    /// How long its answer is waited for, in milliseconds: 1 to [`PING_TIMEOUT_MS_MAX`]; none: [`PING_TIMEOUT_MS`].
+    #[serde(default)]
+    pub timeout_ms: Option<u32>,
+}
+
+/// The answer to [`Pinging`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pinged {
+    /// [`crate::status::API_VERSION`].
+    pub api_version: String,
+    /// The node that asked.
+    pub from: NodeName,
+    /// The node that was asked.
+    pub node: NodeName,
+    /// Version of its program.
+    pub version: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Which of the connections with it.
+    pub lane: u16,
+    /// From the question to the answer, in microseconds; none when there was no answer in time.
+    pub round_trip_us: Option<u64>,
 }
 
 /// Everything behind one node, and where its applications call.

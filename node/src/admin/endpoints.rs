@@ -115,7 +115,7 @@ pub(super) async fn deregister(
 }
 
 /// The answer to a body that can't be read.
-fn unread(doing: &str, error: &JsonRejection) -> Response {
+pub(super) fn unread(doing: &str, error: &JsonRejection) -> Response {
     problem(error.status(), &format!("{doing}: {}", error.body_text()))
 }
 

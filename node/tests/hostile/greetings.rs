@@ -3,7 +3,7 @@
 use quinn::{ConnectionError, VarInt};
 use sinew_api::hosting::{Health, Serve, Serving, Tell};
 use sinew_transport_core::ids::ServiceName;
-use sinew_transport_core::wire::{self, Head, Hello, Message, Ping, SKIPPABLE};
+use sinew_transport_core::wire::{self, Echo, Head, Hello, Message, Ping, SKIPPABLE};
 
 use crate::common::raw::{self, hello, soon};
 use crate::common::{Peer, Stage, preamble};
@@ -127,6 +127,11 @@ async fn garbage_behind_the_greeting_ends_the_connection() {
 #[tokio::test]
 async fn a_damaged_ping_ends_the_connection() {
     ends_a_connection(&frame(Ping::KIND, SKIPPABLE, &[0; 31]), "does not decode").await;
+}
+
+#[tokio::test]
+async fn a_damaged_echo_ends_the_connection() {
+    ends_a_connection(&frame(Echo::KIND, SKIPPABLE, &[0; 40]), "7 bytes too many").await;
 }
 
 #[tokio::test]

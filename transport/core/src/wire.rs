@@ -12,7 +12,9 @@
 
 mod data;
 
-pub use data::{Accepted, Capability, Class, Ext, Hello, Ping, Preamble, StreamKind, VOUCHES};
+pub use data::{
+    Accepted, Capability, Class, ECHO, Echo, Echoed, Ext, Hello, Ping, Preamble, StreamKind, VOUCHES,
+};
 
 use bincode::{Decode, Encode};
 

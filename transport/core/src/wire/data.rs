@@ -56,6 +56,38 @@ impl Message for Ping {
     const FLAGS: u16 = SKIPPABLE;
 }
 
+/// Asks the other end for [`Echoed`] at once: how `sinew ping` measures a link. Only for peers that name
+/// [`ECHO`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Echo {
+    /// Tells this question from others; 0 asks nothing.
+    pub number: u64,
+    /// As in [`Ping`].
+    pub padding: [u8; 32],
+}
+
+impl Message for Echo {
+    const KIND: u16 = 6;
+    const MAX_LEN: u32 = 64;
+    const FLAGS: u16 = SKIPPABLE;
+}
+
+/// The answer to the newest [`Echo`]. Those before it that were not answered yet are not answered any more.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Echoed {
+    /// As it was asked.
+    pub number: u64,
+}
+
+impl Message for Echoed {
+    const KIND: u16 = 7;
+    const MAX_LEN: u32 = 64;
+    const FLAGS: u16 = SKIPPABLE;
+}
+
+/// The [`Capability`] of answering [`Echo`].
+pub const ECHO: &str = "echo";
+
 /// What a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum StreamKind {

@@ -104,11 +104,14 @@ fn a_service_name_on_the_wire_obeys_the_rules_of_names() {
 fn golden_frames_do_not_change() {
     let accepted = Accepted { endpoint: 3, connect_us: 70_000, load: 2, ext: vec![] };
     let ping = Ping { padding: [0; 32] };
+    let echo = Echo { number: 300, padding: [0; 32] };
     let golden = [
         ("hello", encode(&hello()), include_str!("../../tests/golden/v1/hello.hex")),
         ("preamble", encode(&preamble()), include_str!("../../tests/golden/v1/preamble.hex")),
         ("accepted", encode(&accepted), include_str!("../../tests/golden/v1/accepted.hex")),
         ("ping", encode(&ping), include_str!("../../tests/golden/v1/ping.hex")),
+        ("echo", encode(&echo), include_str!("../../tests/golden/v1/echo.hex")),
+        ("echoed", encode(&Echoed { number: 300 }), include_str!("../../tests/golden/v1/echoed.hex")),
     ];
     for (name, frame, hex) in golden {
         let now: String = frame.iter().map(|b| format!("{b:02x}")).collect();
@@ -123,6 +126,8 @@ proptest! {
         let _ = decode::<Preamble>(&bytes);
         let _ = decode::<Accepted>(&bytes);
         let _ = decode::<Ping>(&bytes);
+        let _ = decode::<Echo>(&bytes);
+        let _ = decode::<Echoed>(&bytes);
     }
 
     #[test]
