@@ -84,13 +84,29 @@ impl Client {
     /// # Errors
     /// When no node keeps its state there, its files may not be read, or it has no admin listener.
     pub(crate) fn of_node(args: &NodeApiArgs) -> anyhow::Result<Self> {
-        let file = args.state.join("ports.json");
+        Self::of_node_at(&args.state)
+    }
+
+    /// Finds the API of the controller that keeps its state there.
+    ///
+    /// # Errors
+    /// As for [`Client::find`].
+    pub(crate) fn of_controller_at(state: &Path) -> anyhow::Result<Self> {
+        Self::find(&ApiArgs { state: state.to_owned(), api: None, admin_token: None })
+    }
+
+    /// Finds the admin listener of the node that keeps its state there.
+    ///
+    /// # Errors
+    /// As for [`Client::of_node`].
+    pub(crate) fn of_node_at(state: &Path) -> anyhow::Result<Self> {
+        let file = state.join("ports.json");
         let hint = "is a node running with this state directory? Pass --state DIR";
         let ports = read(&file, "where the node listens", hint)?;
         let ports: NodePorts = serde_json::from_str(&ports)
             .with_context(|| format!("{} is not what a node writes; restart the node", file.display()))?;
         let address = ports.admin.context("this node has no admin listener: set `admin` in its node.toml")?;
-        let token = read(&args.state.join("admin.token"), "the node's admin token", hint)?;
+        let token = read(&state.join("admin.token"), "the node's admin token", hint)?;
         Ok(Self { who: "node", address, token: Secret::new(token.trim().to_owned()) })
     }
 

@@ -48,7 +48,7 @@ enum Command {
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     /// What `sinew apply` takes
     Resources,
     /// node.toml
@@ -141,7 +141,7 @@ fn validate_resources(files: &[(String, String)]) -> Vec<InvalidDocument> {
 }
 
 /// What a text most likely is, by the tables that only one kind has.
-fn kind_of(text: &str) -> Kind {
+pub(crate) fn kind_of(text: &str) -> Kind {
     let (mistakes, top) = (Mistakes::default(), Mistakes::default());
     let Some(parsed) = Parsed::new(text, usize::MAX, &mistakes) else { return Kind::Resources };
     let file = parsed.table(&[], &top);

@@ -36,6 +36,15 @@ enum Color {
 }
 
 impl LoggingArgs {
+    /// Whether what goes to a terminal, or elsewhere, has colours.
+    pub(crate) fn colored(&self, terminal: bool) -> bool {
+        match self.color {
+            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            Color::Always => true,
+            Color::Never => false,
+        }
+    }
+
     /// Sets logging up for the whole process.
     pub(crate) fn install(&self) {
         let level = match (self.quiet, self.verbose) {
@@ -50,11 +59,7 @@ impl LoggingArgs {
         );
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
         let terminal = std::io::stderr().is_terminal();
-        let color = match self.color {
-            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
-            Color::Always => true,
-            Color::Never => false,
-        };
+        let color = self.colored(terminal);
         // A line that can't be written, on a full disk for example, is lost: saying so on the same stderr would
         // fail, too, and panic.
         let builder = tracing_subscriber::fmt()

@@ -8,6 +8,7 @@
 
 mod apply;
 mod bench;
+mod check;
 mod client;
 mod completion;
 mod config;
@@ -27,6 +28,7 @@ mod threads;
 mod token;
 mod watchdog;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -76,6 +78,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Measure the way to another node, over the link that this machine's node has with it
     Ping(ping::PingArgs),
+    /// Find out what keeps this machine from being, or staying, part of the mesh
+    Check(check::CheckArgs),
     /// Run a scenario file: a mesh, its load, its faults, and what is expected of it
     Bench(bench::BenchArgs),
     /// Print schemas and examples of our files, and check files without running anything
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         Command::Effective(args) => get::effective(args),
         Command::Status(args) => status::run(args),
         Command::Ping(args) => ping::run(args),
+        Command::Check(args) => check::run(args, cli.logging.colored(std::io::stdout().is_terminal())),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args),

@@ -199,7 +199,7 @@ fn remaining(now: u64, expiry: u64) -> String {
     }
 }
 
-fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let units =
         [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let shown = units.iter().skip_while(|(n, _)| *n == 0).take(2).filter(|(n, _)| *n > 0);

@@ -1,10 +1,12 @@
-//! What an operator's tools ask a node over HTTP: `/livez`, `/readyz`, `/metrics`, [`endpoints`] and [`ping`].
+//! What an operator's tools ask a node over HTTP: `/livez`, `/readyz`, `/metrics`, [`endpoints`],
+//! [`links`] and [`ping`].
 //!
 //! Loopback only. What only shows how the node is asks for no credential; ready means: listening, and a snapshot in
 //! use. What is under `/v1/` wants the admin token, and what changes something is a POST. Nothing answers pages of
 //! other origins.
 
 pub(crate) mod endpoints;
+mod links;
 mod ping;
 
 use std::fmt::Write as _;
@@ -57,6 +59,7 @@ pub(crate) async fn serve(
         .route("/v1/endpoints", get(endpoints::endpoints))
         .route("/v1/register", post(endpoints::register))
         .route("/v1/deregister", post(endpoints::deregister))
+        .route("/v1/links", get(links::links))
         .route("/v1/ping", post(ping::ping))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), endpoints::credential));
     let app = Router::new()
@@ -65,7 +68,8 @@ pub(crate) async fn serve(
         .route("/metrics", get(metrics))
         .merge(private)
         .method_not_allowed_fallback(async || {
-            let help = "this path takes another method: endpoints GET; register, deregister and ping POST";
+            let help =
+                "this path takes another method: endpoints and links GET; register, deregister and ping POST";
             endpoints::problem(StatusCode::METHOD_NOT_ALLOWED, help)
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -324,13 +324,7 @@ impl Control {
         reporter.keep(|peer| view.peer(peer).is_some());
         let links = self.plane.peers.all().into_iter().map(|peer| LinkReport {
             node: peer.name().clone(),
-            state: match peer.reach() {
-                Reach::Idle => LinkState::Idle,
-                Reach::Connecting => LinkState::Connecting,
-                Reach::Up => LinkState::Up,
-                Reach::Suspect => LinkState::Suspect,
-                Reach::Down => LinkState::Down,
-            },
+            state: state_of(&peer),
             rtt_us: peer
                 .links()
                 .iter()
@@ -351,6 +345,17 @@ impl Control {
             endpoints: reporter.endpoints(&view),
             ext: vec![],
         }
+    }
+}
+
+/// How a peer is reached, in the words of the API.
+pub(crate) fn state_of(peer: &Peer) -> LinkState {
+    match peer.reach() {
+        Reach::Idle => LinkState::Idle,
+        Reach::Connecting => LinkState::Connecting,
+        Reach::Up => LinkState::Up,
+        Reach::Suspect => LinkState::Suspect,
+        Reach::Down => LinkState::Down,
     }
 }
 

@@ -41,5 +41,5 @@ mod turns;
 pub use drain::Stop;
 pub use identity::IdentityError;
 pub use reload::Reloads;
-pub use run::{RunError, run, run_reloading};
+pub use run::{RunError, default_shards, run, run_reloading};
 pub use state::StateError;

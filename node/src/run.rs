@@ -209,7 +209,9 @@ pub async fn run_reloading(
     Ok(())
 }
 
-fn default_shards(cores: usize) -> u16 {
+/// How many shards a node has on so many cores, unless its configuration says.
+#[must_use]
+pub fn default_shards(cores: usize) -> u16 {
     u16::try_from(cores.min(SHARDS_MAX_DEFAULT)).unwrap_or(1)
 }
 

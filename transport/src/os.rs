@@ -25,9 +25,9 @@ use crate::runtime::{Access, AppArrival, AppListener, AppStream, BoxFuture, Phas
 
 /// Wanted receive buffer of a data socket. With the kernel's default of 212 KB a prototype lost packets
 /// on loopback; 8 MB held 5 Gbit/s.
-const UDP_RECEIVE_BUFFER: usize = 8 << 20;
+pub const UDP_RECEIVE_BUFFER: usize = 8 << 20;
 /// Wanted send buffer of a data socket.
-const UDP_SEND_BUFFER: usize = 4 << 20;
+pub const UDP_SEND_BUFFER: usize = 4 << 20;
 /// After so much silence an application is asked whether it is there. Envoy and the kernel wait two hours; NAT and
 /// firewalls between a node and a service elsewhere forget after some minutes.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_mins(1);

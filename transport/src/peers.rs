@@ -194,6 +194,12 @@ impl Peer {
         self.unreached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether we want a connection with it, because we call services there.
+    #[must_use]
+    pub fn wanted(&self) -> bool {
+        self.target.borrow().wanted
+    }
+
     /// Where it listens, as the snapshot says.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {

@@ -116,6 +116,12 @@ impl Credentials {
     }
 }
 
+/// Whom a certificate vouches for; none when it carries no identity of a mesh.
+#[must_use]
+pub fn identity_in(certificate: &CertificateDer<'_>) -> Option<Identity> {
+    identity_of(certificate).ok()
+}
+
 /// rustls and quinn ask for the time here.
 #[derive(Debug)]
 pub(crate) struct WallTime(pub(crate) Arc<dyn Runtime>);

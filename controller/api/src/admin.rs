@@ -1,14 +1,15 @@
 //! What a node's admin listener shows and takes, on the node's own machine: versioned JSON, promised to scripts.
 //!
-//! `GET /v1/endpoints` answers [`NodeEndpoints`]; `POST /v1/register` takes [`Registering`] and answers
+//! `GET /v1/endpoints` answers [`NodeEndpoints`]; `GET /v1/links` answers [`NodeLinks`]; `POST /v1/register` takes [`Registering`] and answers
 //! [`Registered`]; `POST /v1/deregister` takes [`Deregistering`] and answers [`Deregistered`]; `POST /v1/ping` takes
 //! [`Pinging`] and answers [`Pinged`].
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use sinew_transport_core::ids::{NodeName, ServiceName};
+use sinew_transport_core::ids::{NodeName, Revision, ServiceName};
 
+use crate::control::LinkState;
 use crate::hosting::Health;
 use crate::snapshot::Labels;
 
@@ -120,6 +121,46 @@ pub struct Pinged {
     pub lane: u16,
     /// From the question to the answer, in microseconds; none when there was no answer in time.
     pub round_trip_us: Option<u64>,
+}
+
+/// One node's way to its controller and to other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeLinks {
+    /// [`crate::status::API_VERSION`].
+    pub api_version: String,
+    /// The node.
+    pub node: NodeName,
+    /// Version of its program.
+    pub version: String,
+    /// The revision in use; none before the first snapshot.
+    pub revision: Option<Revision>,
+    /// Whether it is on its way out.
+    pub draining: bool,
+    /// Whether it has a control session.
+    pub session: bool,
+    /// The nodes that it knows, by name.
+    pub peers: Vec<NodePeer>,
+}
+
+/// One node as another sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePeer {
+    /// The peer.
+    pub node: NodeName,
+    /// How it is reached.
+    pub state: LinkState,
+    /// Whether a link is wanted: services are called there.
+    pub wanted: bool,
+    /// Version of its program; none without a link.
+    pub version: Option<String>,
+    /// Where it is: the link's other end, or where it would be dialled.
+    pub address: Option<SocketAddr>,
+    /// Smoothed round trip of its best link, in microseconds; none without a link.
+    pub round_trip_us: Option<u64>,
+    /// Why the last dial failed; empty when it did not.
+    pub error: String,
 }
 
 /// Everything behind one node, and where its applications call.

@@ -222,7 +222,7 @@ async fn arrive(
         connection.close(VarInt::from_u32(1), b"a control session needs a node's certificate");
         return Err((Some(Refusal::NoCertificate), "a control session without a certificate".into()));
     }
-    let (send, receive) = connection.accept_bi().await.map_err(|e| (Some(Refusal::Other), e.to_string()))?;
+    let (send, receive) = connection.accept_bi().await.map_err(|e| (left(&e), e.to_string()))?;
     let session = Session {
         remote: connection.remote_address(),
         sender: FrameSender(SendStream::new(send)),
@@ -234,6 +234,15 @@ async fn arrive(
     match node {
         Some(Identity::Node(_, name)) if !join => Ok(Arrival::Control(session, name)),
         _ => Ok(Arrival::Join(session)),
+    }
+}
+
+/// Why nobody asked for anything. Whoever leaves in peace only wanted to know whether somebody answers
+/// (`sinew check`), and is not counted among those who did wrong.
+fn left(error: &quinn::ConnectionError) -> Option<Refusal> {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from_u32(0) => None,
+        _ => Some(Refusal::Other),
     }
 }
 
