@@ -3,7 +3,7 @@
 //! [`gather`] collects facts and decides nothing, [`judge`] makes [`finding`]s of them and touches nothing. A machine
 //! is a node, a controller or both, by the configuration files that it has.
 
-mod facts;
+pub(crate) mod facts;
 pub(crate) mod finding;
 mod gather;
 mod judge;
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use sinew_api::status::API_VERSION;
 
+use facts::Facts;
 use finding::{Outcome, Report};
 
 /// Width of a report that no terminal shows.
@@ -46,7 +47,7 @@ enum Output {
 /// # Errors
 /// When a file that was named can't be read.
 pub(crate) fn run(args: CheckArgs, colored: bool) -> anyhow::Result<ExitCode> {
-    let report = report(&args.config, args.pre)?;
+    let (_, report) = look(&args.config, args.pre)?;
     match args.output {
         Output::Text => print!("{}", report.text(width(), colored)),
         Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
@@ -54,14 +55,15 @@ pub(crate) fn run(args: CheckArgs, colored: bool) -> anyhow::Result<ExitCode> {
     Ok(if report.count(Outcome::Fail) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Everything that is found with these configuration files, or those of /etc/sinew.
+/// What there is with these configuration files, or those of /etc/sinew, and what is found about it.
 ///
 /// # Errors
 /// When a file that was named can't be read.
-pub(crate) fn report(configs: &[PathBuf], pre: bool) -> anyhow::Result<Report> {
+pub(crate) fn look(configs: &[PathBuf], pre: bool) -> anyhow::Result<(Facts, Report)> {
     let facts = gather::gather(configs, pre)?;
     let findings = judge::judge(&facts);
-    Ok(Report { api_version: API_VERSION, version: facts.version, findings })
+    let report = Report { api_version: API_VERSION, version: facts.version, findings };
+    Ok((facts, report))
 }
 
 /// How many characters fit into a line of the terminal.

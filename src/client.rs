@@ -118,6 +118,18 @@ impl Client {
         self.call(Method::GET, path, Vec::new())
     }
 
+    /// Asks for a page of text.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub(crate) fn text(&self, path: &str) -> anyhow::Result<String> {
+        let (status, body) = now(self.answer(Method::GET, path, Vec::new()))?;
+        if !status.is_success() {
+            bail!("{}{path} answers {status}", self.address);
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Asks for something to be made.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 mod apply;
 mod bench;
+mod bugreport;
 mod check;
 mod client;
 mod completion;
@@ -80,6 +81,8 @@ enum Command {
     Ping(ping::PingArgs),
     /// Find out what keeps this machine from being, or staying, part of the mesh
     Check(check::CheckArgs),
+    /// Gather what somebody needs who helps with a problem, without secrets, into one file
+    Bugreport(bugreport::BugreportArgs),
     /// Run a scenario file: a mesh, its load, its faults, and what is expected of it
     Bench(bench::BenchArgs),
     /// Print schemas and examples of our files, and check files without running anything
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Ping(args) => ping::run(args),
         Command::Check(args) => check::run(args, cli.logging.colored(std::io::stdout().is_terminal())),
+        Command::Bugreport(args) => bugreport::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args),

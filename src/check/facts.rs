@@ -10,7 +10,7 @@ use sinew_transport::validity::Validity;
 
 /// Everything that was gathered.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// Before the first start: nothing runs yet, and nothing has to.
     pub(super) pre: bool,
     /// Seconds since 1970.
@@ -19,16 +19,16 @@ pub(super) struct Facts {
     pub(super) version: &'static str,
     pub(super) system: System,
     /// What this machine runs, or shall run.
-    pub(super) programs: Vec<Program>,
+    pub(crate) programs: Vec<Program>,
     /// The node on this machine, if it has one.
     pub(super) agent: Option<Agent>,
     /// What the controller says, if it is on this machine and answers; or why not.
-    pub(super) status: Result<Status, String>,
+    pub(crate) status: Result<Status, String>,
 }
 
 /// The kernel, and what it allows.
 #[derive(Debug, Clone, Default)]
-pub(super) struct System {
+pub(crate) struct System {
     /// `net.core.rmem_max` and `wmem_max`; none where the kernel does not say.
     pub(super) udp_max: Option<(u64, u64)>,
     /// The limit of open files, and whose it is.
@@ -43,13 +43,13 @@ pub(super) struct System {
 
 /// Which of the two programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Node,
     Controller,
 }
 
 impl Kind {
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Node => "node",
             Self::Controller => "controller",
@@ -59,26 +59,30 @@ impl Kind {
 
 /// A program as its configuration describes it.
 #[derive(Debug, Clone)]
-pub(super) struct Program {
-    pub(super) kind: Kind,
+pub(crate) struct Program {
+    pub(crate) kind: Kind,
     /// The configuration's file.
-    pub(super) file: PathBuf,
+    pub(crate) file: PathBuf,
     /// What is in it in a few words, or everything that is wrong with it. With mistakes there is nothing below.
-    pub(super) config: Result<String, String>,
-    pub(super) state: Option<State>,
-    pub(super) sockets: Vec<Bind>,
-    pub(super) certificates: Vec<Certificate>,
+    pub(crate) config: Result<String, String>,
+    pub(crate) state: Option<State>,
+    pub(crate) sockets: Vec<Bind>,
+    pub(crate) certificates: Vec<Certificate>,
+    /// Its process, if it runs and we may see it.
+    pub(crate) pid: Option<u32>,
+    /// Where a join token may be.
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// A state directory.
 #[derive(Debug, Clone)]
-pub(super) struct State {
-    pub(super) path: PathBuf,
+pub(crate) struct State {
+    pub(crate) path: PathBuf,
     pub(super) found: Found,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Missing,
     /// We may not look.
     Unreadable(String),
@@ -93,7 +97,7 @@ pub(super) enum Found {
 
 /// A file or directory.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub(super) name: String,
     /// Permission bits.
     pub(super) mode: u32,
@@ -103,7 +107,7 @@ pub(super) struct Entry {
 
 /// A socket that the program binds.
 #[derive(Debug, Clone)]
-pub(super) struct Bind {
+pub(crate) struct Bind {
     /// What it is for.
     pub(super) what: String,
     /// `TCP` or `UDP`.
@@ -113,7 +117,7 @@ pub(super) struct Bind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Held {
+pub(crate) enum Held {
     /// Nobody has it.
     Free,
     /// The program itself has it, or whoever keeps its sockets while it restarts.
@@ -130,7 +134,7 @@ pub(super) enum Held {
 
 /// A certificate that the program needs.
 #[derive(Debug, Clone)]
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     pub(super) what: &'static str,
     pub(super) file: PathBuf,
     pub(super) found: Result<Option<Validity>, String>,
@@ -142,7 +146,7 @@ pub(super) struct Certificate {
 
 /// The node on this machine.
 #[derive(Debug, Clone)]
-pub(super) struct Agent {
+pub(crate) struct Agent {
     /// What it says, or why it does not.
     pub(super) links: Result<NodeLinks, String>,
     /// Its controllers, and how long each took to shake hands, or why it did not.

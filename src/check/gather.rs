@@ -44,7 +44,7 @@ pub(super) fn gather(configs: &[PathBuf], pre: bool) -> anyhow::Result<Facts> {
     for (path, text) in texts(configs)? {
         match kind(&path, &text) {
             Kind::Node => node(&mut facts, path, &text, &runtime),
-            Kind::Controller => controller(&mut facts, path, &text, &runtime),
+            Kind::Controller => controller(&mut facts, path, &text),
         }
     }
     Ok(facts)
@@ -80,7 +80,16 @@ fn kind(path: &Path, text: &str) -> Kind {
 
 /// A program whose configuration can't be used.
 fn unusable(kind: Kind, file: PathBuf, mistakes: String) -> Program {
-    Program { kind, file, config: Err(mistakes), state: None, sockets: Vec::new(), certificates: Vec::new() }
+    Program {
+        kind,
+        file,
+        config: Err(mistakes),
+        state: None,
+        sockets: Vec::new(),
+        certificates: Vec::new(),
+        pid: None,
+        token_file: None,
+    }
 }
 
 fn node(facts: &mut Facts, file: PathBuf, text: &str, runtime: &tokio::runtime::Runtime) {
@@ -141,12 +150,14 @@ fn node(facts: &mut Facts, file: PathBuf, text: &str, runtime: &tokio::runtime::
         file,
         config: Ok(format!("{} [[listen]], {} [[serve]]", config.listens.len(), config.serves.len())),
         state: Some(state),
+        pid: holders.pid(&binds),
         sockets: holders.binds(binds),
         certificates,
+        token_file: config.token_file,
     });
 }
 
-fn controller(facts: &mut Facts, file: PathBuf, text: &str, _runtime: &tokio::runtime::Runtime) {
+fn controller(facts: &mut Facts, file: PathBuf, text: &str) {
     let parsed =
         sinew_controller::Config::parse_with(&file.display().to_string(), text, Overrides::default());
     let config = match parsed {
@@ -168,6 +179,8 @@ fn controller(facts: &mut Facts, file: PathBuf, text: &str, _runtime: &tokio::ru
         file,
         config: Ok(format!("mesh {}, controller {}", config.trust_domain, config.name)),
         state: Some(state),
+        pid: holders.pid(&binds),
+        token_file: None,
         sockets: holders.binds(binds),
         certificates: vec![Certificate {
             what: "the authority's certificate",

@@ -1,11 +1,13 @@
 //! The commands with which a person looks after a mesh, as that person types them.
 //!
+//! - [`bugreport`]: one file for whoever helps.
 //! - [`check`]: what keeps a machine from being part of it.
 //! - [`ping`]: the way to another node, measured.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
 
+mod bugreport;
 mod check;
 mod ping;
 #[path = "../support/mod.rs"]

@@ -16,7 +16,7 @@ use std::path::Path;
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use support::{Mesh, NodePlan, Service, http_get, until};
+use support::{Mesh, NodePlan, Service, http_get, unpack, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -25,6 +25,9 @@ const PIECE: usize = 12;
 
 /// Fewer of them, and the story did not find the files.
 const SECRETS_MIN: usize = 20;
+
+/// Fewer files in a report, and it did not find what there is.
+const REPORTED_MIN: usize = 20;
 
 /// A secret as it might be printed.
 struct Secret {
@@ -127,7 +130,31 @@ async fn shown(mesh: &Mesh) -> Vec<(String, String)> {
         let text = [output.stdout, output.stderr].concat();
         shown.push((format!("sinew {}", command.join(" ")), String::from_utf8_lossy(&text).into_owned()));
     }
+    for node in ["n1", "caller"] {
+        shown.extend(reported(mesh, node).await);
+    }
     shown
+}
+
+/// What `sinew bugreport` gathers on the machine of a node and its controller, when somebody has pasted tokens where
+/// they do not belong.
+async fn reported(mesh: &Mesh, node: &str) -> Vec<(String, String)> {
+    let dir = mesh.node_dir(node);
+    let (file, report) = (dir.join("pasted.toml"), dir.join("report.tar.gz"));
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    let pasted = format!("{}# {} and {}", read("node.toml"), read("token"), read("state/admin.token"));
+    fs::write(&file, pasted).unwrap();
+    let (controller, log) = (mesh.dir().join("controller/controller.toml"), dir.join("node.log"));
+    let [file, output, controller, log] =
+        [&file, &report, &controller, &log].map(|path| path.to_str().unwrap());
+    let args = ["bugreport", "-o", output, "-c", file, "-c", controller, "--log", log];
+    let told = mesh.sinew(&args).await;
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let files = unpack(&report);
+    assert!(files.len() >= REPORTED_MIN, "{:?}", files.keys());
+    assert!(files["logs/node.log"].contains("TRACE"), "it has the log of who logs every word");
+    assert!(files["node/node.toml"].contains("[redacted] and [redacted]"), "{}", files["node/node.toml"]);
+    files.into_iter().map(|(name, text)| (format!("{name} of a report of {node}"), text)).collect()
 }
 
 fn logs_in(dir: &Path, shown: &mut Vec<(String, String)>) {

@@ -34,6 +34,7 @@
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
 mod books;
+mod archive;
 mod look;
 mod mesh;
 mod node;
@@ -48,6 +49,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub use books::Sum;
+pub use archive::unpack;
 pub use mesh::Mesh;
 pub use node::{NodePlan, NodePorts};
 pub use records::{Metrics, Record};

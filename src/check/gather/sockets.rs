@@ -66,6 +66,11 @@ impl Holders {
         self.program(wanted).map(|holder| holder.uid)
     }
 
+    /// The program's process, if it runs.
+    pub(super) fn pid(&self, wanted: &[Wanted]) -> Option<u32> {
+        self.program(wanted).map(|holder| holder.pid)
+    }
+
     /// How many files the program may open, and its name.
     pub(super) fn files_limit(&self, wanted: &[Wanted]) -> Option<(u64, String)> {
         let Holder { pid, name, .. } = self.program(wanted)?;

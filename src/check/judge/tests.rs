@@ -42,6 +42,8 @@ fn facts() -> Facts {
             state: Some(State { path: "/state".into(), found }),
             sockets: vec![bind("0.0.0.0:7410", Held::Own), bind("127.0.0.1:5001", Held::Free)],
             certificates: vec![certificate(Some(NOW + DAY))],
+            pid: Some(7),
+            token_file: None,
         }],
         agent: Some(Agent {
             links: Ok(serde_json::from_value(links).expect("links")),
