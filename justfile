@@ -24,6 +24,12 @@ tidy:
 real *ARGS:
     cargo test --release -p sinew --test real -- --ignored {{ARGS}}
 
+# Search with libFuzzer for bytes that break a parser; the names are those of tests/fuzz/corpus. Needs a nightly
+# compiler and `cargo install --locked cargo-fuzz`.
+fuzz TARGET SECONDS="60":
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz/targets {{TARGET}} tests/fuzz/corpus/{{TARGET}} -- \
+        -max_total_time={{SECONDS}} -max_len=8192 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256
+
 # Play a scenario; `just bench scenarios/quickstart.toml --json out.json`.
 bench FILE="scenarios/quickstart.toml" *ARGS:
     cargo run --release -- bench {{FILE}} {{ARGS}}

@@ -27,6 +27,7 @@ use crate::files::{StateDir, StateError};
 use key::Key;
 
 pub(crate) use x509::Request;
+pub use x509::is_usable_request;
 
 /// How long before its issue a certificate is valid: the clock skew that is tolerated.
 pub(crate) const BACKDATE: Duration = sinew_transport::validity::SKEW;

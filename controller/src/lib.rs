@@ -31,7 +31,7 @@ mod run;
 pub mod store;
 
 pub use api::document as api_document;
-pub use authority::AuthorityError;
+pub use authority::{AuthorityError, is_usable_request};
 pub use config::Config;
 pub use files::StateError;
 pub use run::{Ports, Reloads, RunError, run, run_reloading};

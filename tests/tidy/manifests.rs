@@ -23,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
 ];
 
 /// The crates that use everything: programs, scenarios, tests.
-const USE_EVERYTHING: [&str; 3] = ["sinew", "sinew-scenarios", "sinew-sim"];
+const USE_EVERYTHING: [&str; 4] = ["sinew", "sinew-scenarios", "sinew-sim", "sinew-fuzz"];
 
 /// Crates that read no clock, socket, environment or unseeded randomness.
 const CORES: [&str; 4] = ["sinew-transport-core", "sinew-api", "sinew-node-core", "sinew-controller-core"];

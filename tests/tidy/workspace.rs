@@ -158,7 +158,8 @@ impl Workspace {
         let ending = |end: &'static str| texts.iter().filter(move |text| text.file.ends_with(end));
         let mut sources: Vec<_> = ending(".rs").map(|text| Source::new(&text.file, &text.text)).collect();
         clear_test_modules(&mut sources);
-        let manifests = ending("Cargo.toml").map(|text| Manifest::new(&text.file, &text.text)).collect();
+        let manifests = ending("Cargo.toml").map(|text| Manifest::new(&text.file, &text.text));
+        let manifests = manifests.filter(Manifest::is_of_this_workspace).collect();
         let lock = fs::read_to_string(root.join("Cargo.lock")).expect("Cargo.lock is committed");
         Self { manifests, lock: parse_lock(&lock), sources, texts, root }
     }
@@ -179,6 +180,12 @@ impl Manifest {
     pub(crate) fn new(file: &str, text: &str) -> Self {
         let toml = text.parse().unwrap_or_else(|error| panic!("{file} is not TOML: {error}"));
         Self { file: file.into(), toml }
+    }
+
+    /// Whether what the root says holds for it. One deeper down with a `[workspace]` of its own inherits nothing: the
+    /// programs of libFuzzer, which another compiler builds.
+    fn is_of_this_workspace(&self) -> bool {
+        self.file == "Cargo.toml" || !self.toml.contains_key("workspace")
     }
 }
 
@@ -241,6 +248,15 @@ mod tests {
         ] {
             assert_eq!(Area::of(file), area, "{file}");
         }
+    }
+
+    #[test]
+    fn a_workspace_within_the_workspace_is_another() {
+        let own = "[workspace]\n[package]\nname = \"x\"";
+
+        assert!(Manifest::new("Cargo.toml", own).is_of_this_workspace());
+        assert!(Manifest::new("tests/fuzz/Cargo.toml", "[package]").is_of_this_workspace());
+        assert!(!Manifest::new("tests/fuzz/targets/Cargo.toml", own).is_of_this_workspace());
     }
 
     #[test]

@@ -34,6 +34,12 @@ pub(crate) enum BadRequest {
     KeyKind,
 }
 
+/// Whether bytes are a certificate request that a join or a renewal takes: for whoever tries any bytes.
+#[must_use]
+pub fn is_usable_request(der: &[u8]) -> bool {
+    Request::parse(der).is_ok()
+}
+
 impl Request {
     /// Reads a request and proves that its asker holds the key. Whatever else it asks for is ignored.
     pub(crate) fn parse(der: &[u8]) -> Result<Self, BadRequest> {

@@ -1,0 +1,348 @@
+//! Writes the seeds of every corpus: what honest programs and people say, for a fuzzer to begin with.
+//!
+//! `cargo run -p sinew-fuzz --example seeds`. The rest of a corpus is what libFuzzer found beyond them, minimised.
+
+#![allow(clippy::disallowed_methods, reason = "a program in the real world")]
+
+use std::fs;
+use std::path::Path;
+
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType};
+use sinew_api::Secret;
+use sinew_api::control::{
+    Ack, EndpointReport, Farewell, FarewellReason, LinkReport, LinkState, Listen, REJECT_BASE, Register,
+    Reject, Renew, Renewed, Report, SnapshotChunk, Welcome,
+};
+use sinew_api::delta;
+use sinew_api::hosting::{Health, Serve, Serving, Tell};
+use sinew_api::join::{JoinAnswer, JoinRequest, Token};
+use sinew_api::snapshot::Labels;
+use sinew_fuzz::snapshots::bases;
+use sinew_transport_core::ids::{EndpointId, Revision};
+use sinew_transport_core::wire::{
+    self, Accepted, Class, HEAD_LEN, Hello, Message, Ping, Preamble, StreamKind,
+};
+
+fn main() {
+    frames();
+    control();
+    sessions();
+    snapshots();
+    files();
+    texts();
+    certificates();
+}
+
+fn seed(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    fs::write(folder.join(format!("seed-{name}")), bytes).expect("a file can be written");
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("valid")
+}
+
+fn payload<M: Message>(message: &M) -> Vec<u8> {
+    wire::encode(message)[HEAD_LEN..].to_vec()
+}
+
+fn frames() {
+    let hello = Hello {
+        version: "0.1.0".into(),
+        build: "seed".into(),
+        boot: 0x0123_4567_89ab_cdef,
+        lane: 1,
+        capabilities: vec!["a".into()],
+        revision: Revision(9),
+        ext: vec![(1, vec![7; 32])],
+    };
+    let preamble = Preamble {
+        kind: StreamKind::Tcp,
+        destination: name("orders"),
+        endpoint: 1,
+        source: name("web"),
+        revision: Revision(5),
+        attempt: 2,
+        class: Class::Interactive,
+        remaining_ms: 5000,
+        client: Some(name("127.0.0.1:40000")),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        tracestate: String::new(),
+        ext: vec![(7, vec![1, 2, 3])],
+    };
+    let accepted = Accepted { endpoint: 3, connect_us: 70_000, load: 2, ext: vec![] };
+    let ping = Ping { padding: [0; 32] };
+    seed("hello", "whole", payload(&hello));
+    seed("hello", "cut", &payload(&hello)[..20]);
+    seed("preamble", "whole", payload(&preamble));
+    let late =
+        Preamble { source: name("shop.eu"), revision: Revision(300), client: None, ..preamble.clone() };
+    seed("preamble", "late", payload(&late));
+    seed("preamble", "cut", &payload(&preamble)[..20]);
+    for (seed_name, frame) in [
+        ("hello", wire::encode(&hello)),
+        ("preamble", wire::encode(&preamble)),
+        ("accepted", wire::encode(&accepted)),
+        ("ping", wire::encode(&ping)),
+        ("skipped", [wire::encode(&ping), wire::encode(&ping), wire::encode(&preamble)].concat()),
+        ("register", wire::encode(&register())),
+        ("long", [0, 0, 16, 0, 2, 0, 0, 0].to_vec()),
+    ] {
+        seed("frames", seed_name, frame);
+    }
+}
+
+fn labels() -> Labels {
+    [("version".to_owned(), "v1".to_owned())].into()
+}
+
+fn serve(service: &str, slot: u16) -> Serve {
+    Serve { service: name(service), slot, labels: labels(), capacity: 100, health: Health::Up }
+}
+
+fn register() -> Register {
+    Register {
+        version: "0.1.0".into(),
+        boot: 17,
+        addresses: vec![name("0.0.0.0:7410"), name("[::1]:7411")],
+        zone: Some(name("eu-1")),
+        serves: vec![serve("orders", 0), serve("shop.eu", 1)],
+        serving: 3,
+        listens: vec![Listen { service: name("orders"), source: Some(name("web")) }],
+        certificate_expiry: 1_800_000_000,
+        have: Some(Revision(4)),
+        ext: vec![(1, vec![1])],
+    }
+}
+
+fn serving() -> Serving {
+    let down = Serve { health: Health::Down, ..serve("web", 2) };
+    Serving {
+        version: 9,
+        whole: false,
+        changes: vec![(0, None), (2, Some(down)), (3, Some(serve("orders", 3)))],
+    }
+}
+
+fn report(from: &str) -> Report {
+    let endpoint = EndpointId { node: name(from), slot: 0 };
+    Report {
+        certificate_expiry: 1_800_000_000,
+        certificate_issued: 1_790_000_000,
+        clock_ms: 1_795_000_000_000,
+        links: vec![LinkReport { node: name(from), state: LinkState::Up, rtt_us: 300, loss_ppm: 10 }],
+        endpoints: vec![EndpointReport {
+            service: name("orders"),
+            endpoint,
+            latency_us: 1500,
+            turns: 10,
+            in_flight: 1,
+            successes: 9,
+            errors: 1,
+        }],
+        ext: vec![],
+    }
+}
+
+fn control() {
+    let [small, full] = bases();
+    let chunk = SnapshotChunk { revision: Revision(7), index: 0, count: 1, bytes: wire::encode_part(&small) };
+    let reject = Reject { revision: Revision(7), name: REJECT_BASE.into(), reason: "none is held".into() };
+    let granted = vec![name("orders"), name("web")];
+    let welcome = Welcome { controller: name("c1"), version: "0.1.0".into(), granted, ext: vec![] };
+    let renewed = Renewed { chain: vec![vec![0x30, 0]], refused: String::new() };
+    let farewell = Farewell { reason: FarewellReason::Superseded, detail: "another took over".into() };
+    let messages = [
+        ("register", payload(&register())),
+        ("welcome", payload(&welcome)),
+        ("chunk", payload(&chunk)),
+        ("ack", payload(&Ack { revision: Revision(7) })),
+        ("reject", payload(&reject)),
+        ("report", payload(&report("n1"))),
+        ("serving", payload(&serving())),
+        ("delta", payload(&delta::diff(&small, &full))),
+        ("renew", payload(&Renew { csr: vec![0x30, 0] })),
+        ("renewed", payload(&renewed)),
+        ("farewell", payload(&farewell)),
+        ("tell", payload(&Tell { serving: serving() })),
+    ];
+    for (kind, (seed_name, payload)) in (0_u8..).zip(messages) {
+        seed("control", seed_name, [&[kind][..], &payload].concat());
+        seed("control", &format!("{seed_name}-cut"), [&[kind][..], &payload[..payload.len() / 2]].concat());
+    }
+
+    let request = |csr| payload(&JoinRequest { secret: "5ec4e7".into(), csr });
+    for (seed_name, algorithm) in [("p256", &PKCS_ECDSA_P256_SHA256), ("ed25519", &PKCS_ED25519)] {
+        let key = KeyPair::generate_for(algorithm).expect("a key can be made");
+        let csr = CertificateParams::default().serialize_request(&key).expect("a request can be made");
+        seed("join", seed_name, [&[2][..], csr.der()].concat());
+        seed("join", &format!("request-{seed_name}"), [&[0][..], &request(csr.der().to_vec())].concat());
+    }
+    seed("join", "request-cut", [&[0][..], &request(vec![0x30, 0])].concat());
+    let joined = JoinAnswer::Joined { certificate: vec![0x30, 0], root: vec![0x30, 0] };
+    for (seed_name, answer) in
+        [("joined", joined), ("refused", JoinAnswer::Refused), ("bad", JoinAnswer::BadRequest("no".into()))]
+    {
+        seed("join", seed_name, [&[1][..], &payload(&answer)].concat());
+    }
+}
+
+/// A step of a history: who and what, and what is said.
+fn step(byte: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(payload.len()).expect("seeds are short");
+    [&[byte][..], &len.to_le_bytes(), payload].concat()
+}
+
+fn sessions() {
+    let caller = Register { serves: vec![], have: None, ..register() };
+    let began =
+        [step(0, &payload(&Register { have: None, ..register() })), step(0x10, &payload(&caller))].concat();
+    let works = [
+        began.clone(),
+        step(0x12, &payload(&report("n1"))),
+        step(5, &[2]),
+        step(0x12, &payload(&report("n1"))),
+        step(5, &[1]),
+        step(1, &payload(&serving())),
+    ];
+    let reject = Reject { revision: Revision(2), name: REJECT_BASE.into(), reason: String::new() };
+    let leaves = [
+        began.clone(),
+        step(0x13, &payload(&reject)),
+        step(4, &[]),
+        step(5, &[40]),
+        step(0, &payload(&register())),
+        step(0x14, &[1]),
+    ];
+    seed("session", "registered", began);
+    seed("session", "works", works.concat());
+    seed("session", "leaves", leaves.concat());
+    seed("session", "nobody", step(5, &[1]));
+
+    let tell = |version, whole, changes| payload(&Tell { serving: Serving { version, whole, changes } });
+    let first = tell(6, true, vec![(0, Some(serve("orders", 0)))]);
+    let later = tell(7, false, vec![(1, Some(serve("orders", 1))), (0, None)]);
+    seed("tell", "one", step(0, &first));
+    seed("tell", "two", [step(0, &first), step(0, &later), step(1, &first), step(2, &first)].concat());
+    seed("tell", "restart", [step(0, &later), step(0, &first), step(0x10, &first)].concat());
+    seed("tell", "old", step(0, &tell(0, false, vec![])));
+}
+
+fn snapshots() {
+    let [small, full] = bases();
+    let empty = sinew_api::Snapshot { revision: small.revision, ..sinew_api::Snapshot::default() };
+    for (seed_name, snapshot) in [("small", &small), ("full", &full), ("empty", &empty)] {
+        let bytes = wire::encode_part(snapshot);
+        seed("snapshot", seed_name, &bytes);
+        seed("snapshot", &format!("{seed_name}-cut"), &bytes[..bytes.len() / 2]);
+    }
+    for (seed_name, which, from, to) in [
+        ("more", 0, &small, &full),
+        ("less", 1, &full, &small),
+        ("nothing", 1, &full, &empty),
+        ("all", 0, &empty, &full),
+    ] {
+        let bytes = [&[which][..], &payload(&delta::diff(from, to))].concat();
+        seed("delta", &format!("{seed_name}-cut"), &bytes[..bytes.len() - 3]);
+        seed("delta", seed_name, bytes);
+    }
+}
+
+fn files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("it is in the repository");
+    seed("node_config", "example", sinew_node_core::Config::example());
+    seed("node_config", "least", "[node]\nstate = \"/s\"\n");
+    let mistakes =
+        "[node]\nstat = 1\nshards = 99\n[[listen]]\nservice = \"Orders\"\naddress = \"x:1\"\nlabels = {}\n";
+    seed("node_config", "mistakes", mistakes);
+    seed("node_config", "syntax", "[node\nstate = \"/s\n");
+    seed("controller_config", "example", read("controller/src/config/example.toml"));
+    seed("controller_config", "least", "[controller]\nstate = \"/s\"\n");
+    seed("controller_config", "mistakes", "[controller]\napi = \"0.0.0.0:1\"\ncertificate_ttl = \"1s\"\n");
+    seed("scenario", "quickstart", read("scenarios/quickstart.toml"));
+    seed("scenario", "mistakes", "name = \"x\"\n[[node]]\nname = \"N\"\n");
+    let example = sinew_controller_core::resources::EXAMPLE;
+    seed("resources", "example", example);
+    seed("resources", "again", format!("{example}\n---\n{example}"));
+    let mistakes = "[[service]]\nname = \"a\"\nport = 0\n[[endpoint]]\nnode = \"n1\"\nservice = \"b\"\n";
+    seed("resources", "mistakes", mistakes);
+    seed("resources", "quoted", "[[node]]\nname = \"n\"\nlabels.\"a.\\\"b\\\\\" = \"'=\\\"\"\n");
+}
+
+fn texts() {
+    let token = Token {
+        trust_domain: name("mesh.local"),
+        root_pin: [0xab; 32],
+        controllers: vec![name("127.0.0.1:7401"), name("[::1]:7401")],
+        node: name("n1"),
+        services: vec![name("web"), name("orders.shop")],
+        secret: Secret::new("5ec4e7".into()),
+    };
+    let text = token.to_text().expose().to_owned();
+    seed("token", "whole", format!(" {text}\n"));
+    seed("token", "cut", &text[..text.len() - 9]);
+    seed("token", "other", "sinew2.abcd");
+
+    let [_, full] = bases();
+    let snapshot = serde_json::to_string(&full).expect("plain data");
+    let apply = r#"{"documents":[{"name":"m","text":"[mesh]"}],"prune":true,"dryRun":false,"message":"why"}"#;
+    for (seed_name, body) in [
+        ("apply", format!("a{apply}")),
+        ("delete", r#"d{"keys":["node/n1","endpoint/n1/orders/127.0.0.1:8080","mesh"]}"#.into()),
+        ("new-token", r#"t{"node":"n1","services":["web"],"ttlSeconds":900}"#.into()),
+        (
+            "register",
+            r#"r{"service":"orders","address":"127.0.0.1:80","labels":{"a":"b"},"capacity":3}"#.into(),
+        ),
+        ("deregister", r#"u{"service":"orders","address":null,"drain":true}"#.into()),
+        ("snapshot", format!("S{snapshot}")),
+        (
+            "resources",
+            r#"R[{"kind":"service","name":"orders","port":80},{"kind":"node","name":"n1"}]"#.into(),
+        ),
+        (
+            "past",
+            r#"P{"revision":1,"at":2,"message":"m","change":{"created":["mesh"],"updated":[],"deleted":[],"unchanged":0}}"#.into(),
+        ),
+        ("mistake", r#"M[{"message":"m","help":"h","line":1,"column":1,"span":{"start":0,"end":1}}]"#.into()),
+        (
+            "token-record",
+            format!(r#"T{{"sha256":"{}","node":"n1","services":["web"],"expires":1,"used":false}}"#, "AB".repeat(32)),
+        ),
+        ("name", "norders.shop".into()),
+        ("key", "nlistener/n1/[::1]:5001".into()),
+        ("identity", "nspiffe://mesh.local/node/n1".into()),
+        ("unknown", r#"d{"keys":[],"more":1}"#.into()),
+    ] {
+        seed("api", seed_name, body);
+    }
+    let bearer = "authorization: Bearer 0123456789abcdef0123456789abcdef";
+    for (seed_name, head) in [
+        ("plain", format!("/metrics\nhost: 127.0.0.1:7403\n{bearer}")),
+        ("browser", "/v1/status\nhost: localhost:80\norigin: http://localhost:80".into()),
+        ("foreign", "/v1/status\nhost: 127.0.0.1:80\norigin: http://evil.example".into()),
+        ("rebound", "/v1/status\nhost: evil.example:80".into()),
+        ("absolute", "http://[::1]:80/v1/status\nhost: evil.example".into()),
+        ("user", "http://127.0.0.1@evil.example/\nhost: 127.0.0.1".into()),
+    ] {
+        seed("http", seed_name, head);
+    }
+}
+
+fn certificates() {
+    let key = KeyPair::generate().expect("a key can be made");
+    let certificate = |uris: &[&str]| {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names =
+            uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ASCII"))).collect();
+        params.self_signed(&key).expect("a certificate can be made").der().to_vec()
+    };
+    let node = certificate(&["spiffe://mesh.local/node/n1"]);
+    seed("certificate", "node-cut", &node[..node.len() / 2]);
+    seed("certificate", "node", node);
+    seed("certificate", "controller", certificate(&["spiffe://mesh.local/controller/c1"]));
+    seed("certificate", "two", certificate(&["spiffe://mesh.local/node/n1", "spiffe://mesh.local/node/n2"]));
+    seed("certificate", "none", certificate(&[]));
+}

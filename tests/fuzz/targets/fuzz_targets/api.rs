@@ -1,0 +1,9 @@
+//! Feeds [`texts::api`](sinew_fuzz::texts::api) whatever libFuzzer thinks of.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    sinew_fuzz::texts::api(bytes);
+});

@@ -1,0 +1,9 @@
+//! Feeds [`control::join`](sinew_fuzz::control::join) whatever libFuzzer thinks of.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    sinew_fuzz::control::join(bytes);
+});
