@@ -289,6 +289,7 @@ impl Hub {
         self.metrics.weights_moved.inner().store(moved, Relaxed);
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.metrics.nodes.set(gauge(nodes));
+        self.metrics.tasks.set(gauge(tokio::runtime::Handle::current().metrics().num_alive_tasks()));
         self.metrics.revision.set(i64::try_from(revision.0).unwrap_or(i64::MAX));
         if let Ok(ledger) = self.ledger.try_lock() {
             self.metrics.tokens_outstanding.set(gauge(ledger.outstanding(self.wall_now().as_secs())));

@@ -56,6 +56,8 @@ pub(crate) struct Metrics {
     pub(crate) reload_successful: Gauge,
     /// When it was read well last, in seconds since 1970.
     pub(crate) reload_success_time: Gauge,
+    /// Tasks that have not ended, when last asked.
+    pub(crate) tasks: Gauge,
     /// Certificates issued to nodes, renewals included.
     pub(crate) certificates_issued: Counter,
 }
@@ -120,6 +122,7 @@ impl Metrics {
         let at = self.reload_success_time.clone();
         let help = "When the configuration was read well last";
         registry.register("config_last_reload_success_timestamp_seconds", help, at);
+        registry.register("tasks", "Tasks that have not ended", self.tasks.clone());
         let this = registry.sub_registry_with_prefix("controller");
         this.register("sessions", "Control sessions in progress", self.sessions.clone());
         this.register("nodes", "Registered nodes", self.nodes.clone());

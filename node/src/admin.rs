@@ -54,6 +54,7 @@ pub(crate) async fn serve(
     registered: RegisteredFile,
 ) {
     let registry = plane.metrics.registry();
+    plane.metrics.runtimes.add_current();
     let admin = Arc::new(Admin { plane, registry, refusals, token, registered, trust });
     let private = Router::new()
         .route("/v1/endpoints", get(endpoints::endpoints))
@@ -100,6 +101,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let mut text = String::new();
+    admin.plane.metrics.measure();
     if prometheus_client::encoding::text::encode_registry(&mut text, &admin.registry).is_err() {
         return (StatusCode::INTERNAL_SERVER_ERROR, "metrics can't be written\n").into_response();
     }

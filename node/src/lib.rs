@@ -35,6 +35,7 @@ mod run;
 mod saved;
 mod stalls;
 mod state;
+mod tasks;
 mod tells;
 mod turns;
 

@@ -15,6 +15,8 @@ use sinew_node_core::hosting::Finding;
 use sinew_node_core::{Direction, Outcome, Record, Refused};
 use sinew_transport_core::Code;
 
+use crate::tasks::Runtimes;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Edge {
     direction: Word,
@@ -111,6 +113,10 @@ pub(crate) struct Metrics {
     pub(crate) reload_successful: Gauge,
     /// When it was read well last, in seconds since 1970.
     pub(crate) reload_success_time: Gauge,
+    /// Whose tasks are counted.
+    pub(crate) runtimes: Runtimes,
+    /// Tasks that have not ended, when last asked.
+    tasks: Gauge,
 }
 
 #[derive(Debug)]
@@ -175,6 +181,11 @@ impl Metrics {
         self.renewals.get_or_create(&Renewed { result: Word(result) }).inc();
     }
 
+    /// Brings up to date what is only known by asking.
+    pub(crate) fn measure(&self) {
+        self.tasks.set(i64::try_from(self.runtimes.alive()).unwrap_or(i64::MAX));
+    }
+
     /// All of it under its names.
     pub(crate) fn registry(self: &Arc<Self>) -> Registry {
         let mut registry = Registry::with_prefix("sinew");
@@ -227,6 +238,7 @@ impl Metrics {
         r.register("config_last_reload_successful", "1 when the configuration was read well last", read);
         let at = self.reload_success_time.clone();
         r.register("config_last_reload_success_timestamp_seconds", "When it was read well last", at);
+        r.register("tasks", "Tasks that have not ended", self.tasks.clone());
         r.register("control_session_up", "1 while a control session is up", self.session.clone());
         let build = Family::<Version, Gauge>::default();
         build.get_or_create(&Version { version: Word(env!("CARGO_PKG_VERSION")) }).set(1);

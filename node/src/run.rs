@@ -335,6 +335,7 @@ impl Part {
             return;
         }
         let Outbound { plane, tracker, stop, .. } = &self.outbound;
+        plane.metrics.runtimes.add_current();
         let mut open = BTreeMap::new();
         for (listen, socket, port) in bound {
             let ListenConfig { service, source, address, .. } = (*listen).clone();
