@@ -24,6 +24,11 @@ tidy:
 real *ARGS:
     cargo test --release -p sinew --test real -- --ignored {{ARGS}}
 
+# Mixed load on real processes that are killed, restarted and paused meanwhile, and what is left afterwards;
+# `just soak 3600`. SOAK_SEED plays an earlier one again.
+soak SECONDS="600":
+    SOAK_SECONDS={{SECONDS}} cargo test -p sinew --test soak -- --ignored --nocapture
+
 # Search with libFuzzer for bytes that break a parser; the names are those of tests/fuzz/corpus. Needs a nightly
 # compiler and `cargo install --locked cargo-fuzz`.
 fuzz TARGET SECONDS="60":

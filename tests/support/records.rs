@@ -82,7 +82,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn parse(text: String) -> Self {
+    /// Metrics as a process shows them.
+    pub fn parse(text: String) -> Self {
         Self { text }
     }
 
