@@ -93,12 +93,12 @@ impl World {
     fn register(&mut self, name: &NodeName, register: Register) -> bool {
         // What a node says it has, it has.
         let have = self.held.get(name).map(|held| held.revision).filter(|_| register.have.is_some());
-        if have.is_none() {
-            self.held.remove(name);
-        }
         let Ok(registered) = self.mesh.register(name, Register { have, ..register }, SESSION_IP) else {
             return false;
         };
+        if have.is_none() {
+            self.held.remove(name);
+        }
         self.sessions.insert(name.clone(), registered.session);
         true
     }

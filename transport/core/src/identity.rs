@@ -21,7 +21,7 @@ pub enum Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdentity {
     /// Not of the form `spiffe://<trust domain>/node|controller/<name>`.
-    #[error("`{0}` is not spiffe://<trust domain>/node/<name> or spiffe://<trust domain>/controller/<name>")]
+    #[error("`{}` is not spiffe://<trust domain>/node/<name> or spiffe://<trust domain>/controller/<name>", .0.escape_debug())]
     Form(String),
     /// A part of it breaks the rule for its kind.
     #[error(transparent)]
@@ -108,6 +108,13 @@ mod tests {
         ] {
             assert!(Identity::parse(uri).is_err(), "{uri:?} must be refused");
         }
+    }
+
+    #[test]
+    fn a_refused_uri_is_shown_on_one_line() {
+        let error = Identity::parse("a\nb\u{7}").expect_err("no identity");
+
+        assert!(error.to_string().starts_with("`a\\nb\\u{7}` is not spiffe://"), "{error}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const TRUST_DOMAIN_MAX: usize = 255;
 
 /// A name that was refused, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a valid {what}: {rule}")]
+#[error("`{}` is not a valid {what}: {rule}", given.escape_debug())]
 pub struct InvalidName {
     /// What was being named.
     pub what: &'static str,
@@ -269,6 +269,14 @@ mod tests {
 
         assert_eq!((name.name(), name.namespace(), name.as_str()), ("orders", "shop", "orders.shop"));
         assert_ne!(name, ServiceName::new("orders").expect("valid"));
+    }
+
+    #[test]
+    fn a_refused_name_is_shown_on_one_line_and_steers_no_terminal() {
+        let error = NodeName::new("a\n\u{1b}[2J").expect_err("not a name");
+
+        assert_eq!(error.given, "a\n\u{1b}[2J");
+        assert!(error.to_string().starts_with("`a\\n\\u{1b}[2J` is not a valid node name"), "{error}");
     }
 
     #[test]

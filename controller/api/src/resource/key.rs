@@ -40,8 +40,9 @@ pub enum ResourceKey {
 /// A text that names no resource.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{given}` names no resource: {why}; write mesh, service/orders, node/n1, endpoint/n1/orders/127.0.0.1:8080 or \
-     listener/n1/127.0.0.1:5001"
+    "`{}` names no resource: {why}; write mesh, service/orders, node/n1, endpoint/n1/orders/127.0.0.1:8080 or \
+     listener/n1/127.0.0.1:5001",
+    given.escape_debug()
 )]
 pub struct InvalidKey {
     /// The text, cut at 200 characters.

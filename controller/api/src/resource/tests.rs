@@ -7,6 +7,14 @@ fn key(text: &str) -> ResourceKey {
 }
 
 #[test]
+fn a_refused_key_is_shown_on_one_line() {
+    let error = "node/a\nb\u{7}".parse::<ResourceKey>().expect_err("no key");
+
+    assert!(error.to_string().starts_with("`node/a\\nb\\u{7}` names no resource"), "{error}");
+    assert!(!error.to_string().contains(char::is_control), "{error}");
+}
+
+#[test]
 fn keys_read_back_as_written() {
     for text in [
         "mesh",
