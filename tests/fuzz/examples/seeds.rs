@@ -39,6 +39,14 @@ fn seed(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
     fs::write(folder.join(format!("seed-{name}")), bytes).expect("a file can be written");
 }
 
+/// The same, of something with a random key in it: what is there already is as good.
+fn seed_once(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target).join(format!("seed-{name}"));
+    if !file.exists() {
+        seed(target, name, bytes);
+    }
+}
+
 fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("valid")
 }
@@ -176,8 +184,8 @@ fn control() {
     for (seed_name, algorithm) in [("p256", &PKCS_ECDSA_P256_SHA256), ("ed25519", &PKCS_ED25519)] {
         let key = KeyPair::generate_for(algorithm).expect("a key can be made");
         let csr = CertificateParams::default().serialize_request(&key).expect("a request can be made");
-        seed("join", seed_name, [&[2][..], csr.der()].concat());
-        seed("join", &format!("request-{seed_name}"), [&[0][..], &request(csr.der().to_vec())].concat());
+        seed_once("join", seed_name, [&[2][..], csr.der()].concat());
+        seed_once("join", &format!("request-{seed_name}"), [&[0][..], &request(csr.der().to_vec())].concat());
     }
     seed("join", "request-cut", [&[0][..], &request(vec![0x30, 0])].concat());
     let joined = JoinAnswer::Joined { certificate: vec![0x30, 0], root: vec![0x30, 0] };
@@ -258,17 +266,45 @@ fn files() {
         "[node]\nstat = 1\nshards = 99\n[[listen]]\nservice = \"Orders\"\naddress = \"x:1\"\nlabels = {}\n";
     seed("node_config", "mistakes", mistakes);
     seed("node_config", "syntax", "[node\nstate = \"/s\n");
+    let steered =
+        steering(&["state", "zone", "data", "advertise", "shards", "admin", "expiry_grace", "\"\\u001b\""]);
+    let nested = r#"[[serve]]
+service = "a\u001b"
+address = "1\n:2\u0007"
+labels = { "\u001b" = "x", y = "\n" }
+health = { interval = "\u001b", probe = "\n", "\r" = 1 }
+"#;
+    seed("node_config", "steered", format!("[node]\n{steered}controllers = [\"\\u001b:1\"]\n{nested}"));
     seed("controller_config", "example", read("controller/src/config/example.toml"));
     seed("controller_config", "least", "[controller]\nstate = \"/s\"\n");
     seed("controller_config", "mistakes", "[controller]\napi = \"0.0.0.0:1\"\ncertificate_ttl = \"1s\"\n");
+    let steered =
+        steering(&["state", "trust_domain", "name", "listen", "api", "default_policy", "certificate_ttl"]);
+    seed("controller_config", "steered", format!("[controller]\n{steered}\"\\u001b\" = 1\n"));
     seed("scenario", "quickstart", read("scenarios/quickstart.toml"));
     seed("scenario", "mistakes", "name = \"x\"\n[[node]]\nname = \"N\"\n");
     let example = sinew_controller_core::resources::EXAMPLE;
     seed("resources", "example", example);
     seed("resources", "again", format!("{example}\n---\n{example}"));
+    let node = steering(&["name", "zone", "labels.\"\\u0007\""]);
+    let endpoint =
+        steering(&["node", "service", "address", "capacity", "labels.x", "health.interval", "health.probe"]);
+    let steered = format!(
+        "[mesh]\ndefault_policy = \"\\n\"\n[[node]]\n{node}grants = [\"\\n\"]\n[[endpoint]]\n{endpoint}"
+    );
+    seed("resources", "steered", steered);
+    let scenario = format!(
+        "name = \"\\u001b\"\n[node.\"\\u001b\"]\nzone = \"\\n\"\n[service.\"\\n\"]\nbehaviour = \"\\u001b\"\n"
+    );
+    seed("scenario", "steered", scenario);
     let mistakes = "[[service]]\nname = \"a\"\nport = 0\n[[endpoint]]\nnode = \"n1\"\nservice = \"b\"\n";
     seed("resources", "mistakes", mistakes);
     seed("resources", "quoted", "[[node]]\nname = \"n\"\nlabels.\"a.\\\"b\\\\\" = \"'=\\\"\"\n");
+}
+
+/// Each key with a text that would steer a terminal.
+fn steering(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("{key} = \"a\\u001b[2J\\n\"\n")).collect()
 }
 
 fn texts() {
@@ -340,9 +376,13 @@ fn certificates() {
         params.self_signed(&key).expect("a certificate can be made").der().to_vec()
     };
     let node = certificate(&["spiffe://mesh.local/node/n1"]);
-    seed("certificate", "node-cut", &node[..node.len() / 2]);
-    seed("certificate", "node", node);
-    seed("certificate", "controller", certificate(&["spiffe://mesh.local/controller/c1"]));
-    seed("certificate", "two", certificate(&["spiffe://mesh.local/node/n1", "spiffe://mesh.local/node/n2"]));
-    seed("certificate", "none", certificate(&[]));
+    seed_once("certificate", "node-cut", &node[..node.len() / 2]);
+    seed_once("certificate", "node", node);
+    seed_once("certificate", "controller", certificate(&["spiffe://mesh.local/controller/c1"]));
+    seed_once(
+        "certificate",
+        "two",
+        certificate(&["spiffe://mesh.local/node/n1", "spiffe://mesh.local/node/n2"]),
+    );
+    seed_once("certificate", "none", certificate(&[]));
 }
