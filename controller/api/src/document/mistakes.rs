@@ -72,7 +72,7 @@ impl Mistakes {
     pub fn add(&self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let mut gathered = self.0.borrow_mut();
         if gathered.kept.len() < KEPT_MAX {
-            gathered.kept.push((span, message.into(), help.into()));
+            gathered.kept.push((span, one_line(message.into()), one_line(help.into())));
         } else {
             gathered.more += 1;
         }
@@ -212,6 +212,18 @@ impl Diagnostic for Shown {
         let label = LabeledSpan::new_with_span(Some("here".to_owned()), self.mistake.span.clone());
         Some(Box::new(std::iter::once(label)))
     }
+}
+
+/// A text without what would break its line or steer a terminal: it may quote what stands in the file.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { line.extend(c.escape_debug()) } else { line.push(c) }
+    }
+    line
 }
 
 /// Line and column of a byte in `text`, both from 1, the column in characters.

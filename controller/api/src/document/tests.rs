@@ -90,3 +90,13 @@ fn the_nearest_word_is_at_most_two_slips_away() {
     assert_eq!(nearest("quite-another", ["zone", "name"]), None);
     assert_eq!(nearest("b", ["a"]), None);
 }
+
+#[test]
+fn what_a_mistake_quotes_stays_on_its_line_and_steers_no_terminal() {
+    let mistakes = Mistakes::default();
+    mistakes.add(0..0, "`a\u{1b}[2J\nb` is no key", "not\tthis");
+
+    let error = mistakes.into_error("f.toml", "");
+
+    assert_eq!(error.to_string(), r"f.toml:1:1: `a\u{1b}[2J\nb` is no key (not\tthis)");
+}
