@@ -45,9 +45,9 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Parts of a soak, each with a load and its end. Memory is compared from the first to the last.
 const QUARTERS: u32 = 4;
 
-/// What the memory of a process may grow from the first quarter's end to the last's, beside a quarter of itself. What an
-/// allocator keeps for the next load depends on how many connections happened to be open at once; a leak of 100 bytes
-/// for each connection would be more than this within ten minutes.
+/// What the memory of a process may grow from the first quarter's end to the last's, beside an eighth of itself. What an
+/// allocator keeps for the next load depends on how many connections happened to be open at once. Ten minutes are some
+/// hundred thousand connections in the caller, of 70 MiB: it fails when each leaves 170 bytes behind.
 const GROWTH_KIB: u64 = 8 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,6 +143,6 @@ fn memory_does_not_grow(plateaus: &[Plateau]) {
     for name in PROCESSES {
         let lived = plateaus[1..].iter().map(|plateau| plateau[name]).find(|then| then.pid == last[name].pid);
         let (then, now) = (lived.unwrap().memory_kib, last[name].memory_kib);
-        assert!(now <= then + then / 4 + GROWTH_KIB, "{name} grew from {then} to {now} KiB");
+        assert!(now <= then + then / 8 + GROWTH_KIB, "{name} grew from {then} to {now} KiB");
     }
 }

@@ -180,6 +180,20 @@ fn control() {
         seed("control", &format!("{seed_name}-cut"), [&[kind][..], &payload[..payload.len() / 2]].concat());
     }
 
+    let told = |value: &str, service: &str| {
+        let labels = [("version".to_owned(), value.to_owned())].into();
+        Register { serves: vec![Serve { labels, ..serve(service, 0) }], ..register() }
+    };
+    for (seed_name, register) in [
+        ("label", told("v\u{1b}", "orders")),
+        ("not-granted", told("v1", "billing")),
+        ("no-port", Register { addresses: vec![name("127.0.0.1:0")], ..register() }),
+        ("no-address", Register { addresses: vec![], ..register() }),
+        ("twice", Register { serves: vec![serve("orders", 0), serve("web", 0)], ..register() }),
+    ] {
+        seed("control", &format!("register-{seed_name}"), [&[0][..], &payload(&register)].concat());
+    }
+
     let request = |csr| payload(&JoinRequest { secret: "5ec4e7".into(), csr });
     for (seed_name, algorithm) in [("p256", &PKCS_ECDSA_P256_SHA256), ("ed25519", &PKCS_ED25519)] {
         let key = KeyPair::generate_for(algorithm).expect("a key can be made");
@@ -223,9 +237,11 @@ fn sessions() {
         step(0, &payload(&register())),
         step(0x14, &[1]),
     ];
-    seed("session", "registered", began);
     seed("session", "works", works.concat());
     seed("session", "leaves", leaves.concat());
+    let not_granted = Serving { version: 10, whole: false, changes: vec![(0, Some(serve("billing", 0)))] };
+    seed("session", "not-granted", [began.clone(), step(1, &payload(&not_granted))].concat());
+    seed("session", "registered", began);
     seed("session", "nobody", step(5, &[1]));
 
     let tell = |version, whole, changes| payload(&Tell { serving: Serving { version, whole, changes } });
@@ -234,12 +250,21 @@ fn sessions() {
     seed("tell", "one", step(0, &first));
     seed("tell", "two", [step(0, &first), step(0, &later), step(1, &first), step(2, &first)].concat());
     seed("tell", "restart", [step(0, &later), step(0, &first), step(0x10, &first)].concat());
+    let late = tell(6, false, vec![(5, Some(serve("orders", 5)))]);
+    seed("tell", "late", [step(0, &first), step(0, &later), step(0, &late)].concat());
+    seed("tell", "not-granted", step(0, &tell(6, true, vec![(0, Some(serve("billing", 0)))])));
     seed("tell", "old", step(0, &tell(0, false, vec![])));
 }
 
 fn snapshots() {
     let [small, full] = bases();
     let empty = sinew_api::Snapshot { revision: small.revision, ..sinew_api::Snapshot::default() };
+    let mut stray = small.clone();
+    stray.services[1].endpoints[0].node = name("n9");
+    let mut twice = small.clone();
+    twice.peers[1] = twice.peers[0].clone();
+    seed("snapshot", "stray", wire::encode_part(&stray));
+    seed("snapshot", "twice", wire::encode_part(&twice));
     for (seed_name, snapshot) in [("small", &small), ("full", &full), ("empty", &empty)] {
         let bytes = wire::encode_part(snapshot);
         seed("snapshot", seed_name, &bytes);
@@ -265,6 +290,16 @@ fn files() {
     let mistakes =
         "[node]\nstat = 1\nshards = 99\n[[listen]]\nservice = \"Orders\"\naddress = \"x:1\"\nlabels = {}\n";
     seed("node_config", "mistakes", mistakes);
+    for (seed_name, more) in [
+        ("admin", "admin = \"0.0.0.0:7403\"\n"),
+        ("capacity", "[[serve]]\nservice = \"a\"\naddress = \"127.0.0.1:80\"\ncapacity = 0\n"),
+        ("shards", "shards = 65\n"),
+        ("dead-after", "dead_after = \"26s\"\n"),
+        ("drain", "drain_timeout = \"61m\"\n"),
+    ] {
+        seed("node_config", seed_name, format!("[node]\nstate = \"/s\"\n{more}"));
+    }
+    seed("controller_config", "api", "[controller]\nstate = \"/s\"\napi = \"192.0.2.1:7402\"\n");
     seed("node_config", "syntax", "[node\nstate = \"/s\n");
     let steered =
         steering(&["state", "zone", "data", "advertise", "shards", "admin", "expiry_grace", "\"\\u001b\""]);
@@ -293,9 +328,7 @@ health = { interval = "\u001b", probe = "\n", "\r" = 1 }
         "[mesh]\ndefault_policy = \"\\n\"\n[[node]]\n{node}grants = [\"\\n\"]\n[[endpoint]]\n{endpoint}"
     );
     seed("resources", "steered", steered);
-    let scenario = format!(
-        "name = \"\\u001b\"\n[node.\"\\u001b\"]\nzone = \"\\n\"\n[service.\"\\n\"]\nbehaviour = \"\\u001b\"\n"
-    );
+    let scenario = "[scenario]\nname = \"\\u001b\"\n[[node]]\nname = \"\\n\"\nzone = \"\\n\"\n[[service]]\nname = \"\\u0007\"\n[expect.\"a\\nb\"]\n";
     seed("scenario", "steered", scenario);
     let mistakes = "[[service]]\nname = \"a\"\nport = 0\n[[endpoint]]\nnode = \"n1\"\nservice = \"b\"\n";
     seed("resources", "mistakes", mistakes);
@@ -348,6 +381,9 @@ fn texts() {
             format!(r#"T{{"sha256":"{}","node":"n1","services":["web"],"expires":1,"used":false}}"#, "AB".repeat(32)),
         ),
         ("name", "norders.shop".into()),
+        ("name-capital", "nOrders".into()),
+        ("name-dash", "n-orders".into()),
+        ("name-long", format!("n{}", "a".repeat(64))),
         ("key", "nlistener/n1/[::1]:5001".into()),
         ("identity", "nspiffe://mesh.local/node/n1".into()),
         ("unknown", r#"d{"keys":[],"more":1}"#.into()),

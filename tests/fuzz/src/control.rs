@@ -83,6 +83,7 @@ pub(crate) fn hosts_what_is_granted(taken: &Registration) {
         for (name, value) in &hosted.labels {
             assert!((1..=MAX_LABEL_NAME).contains(&name.chars().count()));
             assert!(value.chars().count() <= MAX_LABEL_VALUE);
+            assert!(!name.chars().chain(value.chars()).any(char::is_control));
         }
     }
 }

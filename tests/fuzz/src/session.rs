@@ -60,9 +60,9 @@ impl World {
             (0, _) => return said(payload).is_some_and(|register| self.register(&name, register)),
             (1, Some(session)) => {
                 if let Some(serving) = said::<Serving>(payload) {
-                    let before = self.mesh.snapshot(&name);
+                    let before = self.all();
                     if self.mesh.on_serving(&name, session, serving).is_err() {
-                        assert_eq!(self.mesh.snapshot(&name), before, "what is refused changes nothing");
+                        assert_eq!(self.all(), before, "what is refused changes nothing");
                     }
                 }
             }
@@ -101,6 +101,11 @@ impl World {
         }
         self.sessions.insert(name.clone(), registered.session);
         true
+    }
+
+    /// What each node would be told now.
+    fn all(&self) -> [Option<Snapshot>; 3] {
+        self.names.each_ref().map(|name| self.mesh.snapshot(name))
     }
 
     /// Every session takes its turn; whether one was pushed something.

@@ -135,19 +135,25 @@ pub fn tell(mut bytes: &[u8]) -> bool {
     let senders = ["n1", "n2", "stranger"].map(node);
     let own = (&node("self"), &BTreeMap::from([(0, up("orders", 0)), (1, up("web", 1))]));
     let mut overlay = Overlay::default();
-    let mut heard = false;
+    // The newest that each run of each sender has told.
+    let mut newest: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     while let Some((who, rest)) = bytes.split_first() {
         let Some((len, rest)) = rest.split_first_chunk::<2>() else { break };
         let (payload, rest) = rest.split_at(usize::from(u16::from_le_bytes(*len)).min(rest.len()));
         bytes = rest;
         let Ok(Tell { serving }) = wire::decode::<Tell>(payload) else { continue };
-        let (sender, boot) = (&senders[usize::from(who & 15) % senders.len()], u64::from(who >> 4));
+        let (index, boot) = (usize::from(who & 15) % senders.len(), u64::from(who >> 4));
+        let (sender, version) = (&senders[index], serving.version);
         let before = overlay.over(snapshot, own);
         let news = overlay.hear(snapshot, sender, boot, serving);
         let after = overlay.over(snapshot, own);
-        heard |= news == Ok(true);
-        if news == Ok(false) {
-            assert_eq!(after, before, "what is no news changes nothing");
+        match news {
+            Ok(true) => {
+                let last = newest.insert((index, boot), version);
+                assert!(last.is_none_or(|last| last <= version), "{version} after {last:?} is no news");
+            }
+            Ok(false) => assert_eq!(after, before, "what is no news changes nothing"),
+            Err(_) => drop(newest.remove(&(index, boot))),
         }
         believed_about_itself_only(&before, &after, sender);
         assert!(
@@ -159,7 +165,7 @@ pub fn tell(mut bytes: &[u8]) -> bool {
         assert_eq!(Snapshot { services: snapshot.services.clone(), ..after.clone() }, *snapshot);
         compiles(own.0, &after, None).expect("what is laid over a good snapshot is one");
     }
-    heard
+    !newest.is_empty()
 }
 
 fn up(name: &str, slot: u16) -> Serve {
