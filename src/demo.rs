@@ -1,5 +1,5 @@
-//! `sinew demo-service`, hidden: the little services of `dev` and `bench`, and the leash on which these
-//! keep their child processes.
+//! `sinew demo-service`: the little services of `dev`, `bench` and the tutorial; and, hidden, the leash on which the
+//! first two keep their child processes.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -28,6 +28,7 @@ enum Kind {
     /// Speaks first, then answers each line
     Line(ServiceArgs),
     /// Becomes a program that is killed when PARENT ends
+    #[command(hide = true)]
     Leash {
         /// The process to whose life the program is tied
         parent: u32,

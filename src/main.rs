@@ -91,7 +91,7 @@ enum Command {
     Completion(completion::CompletionArgs),
     /// Print the version
     Version,
-    #[command(hide = true)]
+    /// Run a small service to try a mesh with
     DemoService(demo::DemoArgs),
 }
 

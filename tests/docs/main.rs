@@ -1,0 +1,97 @@
+//! Everything that the README, the tutorial and the how-to pages tell a reader to type, typed.
+//!
+//! A page is played from its first command block to its last, in one bash, in an empty directory, with the program
+//! under test as `sinew`:
+//!
+//! - A block of `sh` runs as it stands and must succeed.
+//! - A block of `console` holds commands after `$ ` (continued after `> `), each with what it prints, standard error
+//!   included. `...` on a line stands for any lines, `[..]` for anything within one, and runs of spaces count as one.
+//! - A block of `sh,no-run` needs what a test has not: another machine, root, a build. Each of its lines begins with a
+//!   word of [`NEEDS_MORE`].
+//!
+//! The ports and folders that a page names are the reader's; here others stand in for them ([`places`]). What a page
+//! started ends with its test.
+
+#![allow(clippy::disallowed_methods, reason = "a program in the real world")]
+
+mod blocks;
+mod matching;
+mod places;
+mod shell;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use blocks::{Block, Kind};
+
+/// The first words of commands that no test can run.
+const NEEDS_MORE: [&str; 8] =
+    ["cargo", "git", "journalctl", "scp", "ssh", "sudo", "systemctl", "target/release/sinew"];
+
+/// The most blocks that do not run, over all pages: whoever adds one thinks twice, and then adds one here.
+const NO_RUN_MAX: usize = 4;
+
+/// Declares a test for each page, and the list of them.
+macro_rules! pages {
+    ($($name:ident: $file:literal,)*) => {
+        const PAGES: &[&str] = &[$($file),*];
+
+        $(#[test]
+        fn $name() {
+            shell::play($file, &blocks::read($file, &text($file)));
+        })*
+    };
+}
+
+pages! {
+    the_readme_does_what_it_says: "README.md",
+    the_tutorial_does_what_it_says: "docs/tutorial.md",
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn all_blocks() -> Vec<Block> {
+    PAGES.iter().flat_map(|file| blocks::read(file, &text(file))).collect()
+}
+
+#[test]
+fn every_page_that_says_what_to_type_is_played() {
+    let folder = root().join("docs/how-to");
+    let mut pages: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    pages.extend(["README.md", "docs/tutorial.md"].map(|file| root().join(file)));
+
+    for page in pages {
+        let played = PAGES.iter().any(|file| root().join(file) == page);
+        assert!(played, "{} is not played: add it to `pages!` in tests/docs/main.rs", page.display());
+    }
+}
+
+#[test]
+fn a_block_is_left_out_only_for_a_reason() {
+    let left_out: Vec<Block> = all_blocks().into_iter().filter(|block| block.kind == Kind::NoRun).collect();
+
+    for block in &left_out {
+        for line in block.commands() {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            assert!(NEEDS_MORE.contains(&word), "{}: `{line}` can run here", block.place());
+        }
+    }
+    assert!(left_out.len() <= NO_RUN_MAX, "{} blocks do not run: {left_out:#?}", left_out.len());
+}
+
+#[test]
+fn every_block_is_of_a_kind_that_is_known() {
+    for block in all_blocks() {
+        assert!(block.kind != Kind::Unknown, "{}: say what it is: sh, console, toml, text …", block.place());
+    }
+}
