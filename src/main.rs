@@ -1,8 +1,8 @@
 //! The one program: reads the command line, sets up logging, and hands over to a command.
 //!
 //! Only this folder makes threads and runtimes ([`threads`]). Each command is a file of its own: its
-//! arguments, and a `run` that ends in an exit code: 0 success, 1 failure, 2 wrong usage, 79 an unmet
-//! expectation. What a command is asked for goes to stdout, everything else to stderr.
+//! arguments, and a `run` that ends in an exit code: 0 success, 1 failure, 2 wrong usage, 79 a check
+//! that found something. What a command is asked for goes to stdout, everything else to stderr.
 
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
@@ -21,6 +21,7 @@ mod limits;
 mod logging;
 mod node;
 mod ping;
+mod reference;
 mod register;
 mod reload;
 mod secrets;
@@ -93,6 +94,9 @@ enum Command {
     Version,
     /// Run a small service to try a mesh with
     DemoService(demo::DemoArgs),
+    /// Print a page of the reference that is made of the code
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
 }
 
 fn main() -> ExitCode {
@@ -123,6 +127,10 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::DemoService(args) => demo::run(args),
+        Command::Reference(args) => {
+            print!("{}", reference::page(args.page));
+            Ok(ExitCode::SUCCESS)
+        }
     };
     ended.unwrap_or_else(|error| {
         eprintln!("error: {}", told(&error));

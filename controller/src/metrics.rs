@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use sinew_transport_core::refusals::names;
 
 /// Everything that is counted. A counter says how often, the log says who and why.
 #[derive(Debug, Default, Clone)]
@@ -108,8 +109,28 @@ impl Metrics {
         family.get_or_create(&ByReason { reason }).inner().store(count, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// Every refusal of the table, at 0 if there was none: who watches a counter sees its first step.
+    fn begin_at_zero(&self) {
+        for (metric, family) in
+            [("sinew_controller_joins", &self.joins), ("sinew_controller_renewals", &self.renewals)]
+        {
+            for outcome in names(metric) {
+                family.get_or_create(&ByOutcome { outcome }).inc_by(0);
+            }
+        }
+        for (metric, family) in [
+            ("sinew_controller_session_ends", &self.session_ends),
+            ("sinew_controller_api_refused", &self.api_refused),
+        ] {
+            for reason in names(metric) {
+                family.get_or_create(&ByReason { reason: reason.to_owned() }).inc_by(0);
+            }
+        }
+    }
+
     /// All of it as OpenMetrics text.
     pub(crate) fn to_text(&self) -> Result<String, fmt::Error> {
+        self.begin_at_zero();
         let mut registry = Registry::with_prefix("sinew");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", build);

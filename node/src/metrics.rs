@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use sinew_node_core::hosting::Finding;
 use sinew_node_core::{Direction, Outcome, Record, Refused};
 use sinew_transport_core::Code;
+use sinew_transport_core::refusals::names;
 
 use crate::tasks::Runtimes;
 
@@ -186,8 +187,22 @@ impl Metrics {
         self.tasks.set(i64::try_from(self.runtimes.alive()).unwrap_or(i64::MAX));
     }
 
+    /// Every refusal of the table, at 0: who watches a counter sees its first step.
+    fn begin_at_zero(&self) {
+        for reason in names("sinew_connections_refused") {
+            self.refused_connections.get_or_create(&Reason { reason: Word(reason) }).inc_by(0);
+        }
+        for code in names("sinew_streams_refused") {
+            self.refused_streams.get_or_create(&CodeLabel { code: Word(code) }).inc_by(0);
+        }
+        for result in names("sinew_certificate_renewals") {
+            self.renewals.get_or_create(&Renewed { result: Word(result) }).inc_by(0);
+        }
+    }
+
     /// All of it under its names.
     pub(crate) fn registry(self: &Arc<Self>) -> Registry {
+        self.begin_at_zero();
         let mut registry = Registry::with_prefix("sinew");
         let r = &mut registry;
         r.register("tcp_connections_opened", "Connections that began", self.opened.clone());

@@ -11,13 +11,21 @@
 //!
 //! The ports and folders that a page names are the reader's; here others stand in for them ([`places`]). What a page
 //! started ends with its test.
+//!
+//! Beside them, the parts of the reference that are not made of the code are compared with it: [`metrics`] with what
+//! runs, the table of [`refusals`] with what the sources count, [`codes`] with the enums.
 
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
 mod blocks;
+mod codes;
 mod matching;
+mod metrics;
 mod places;
+mod refusals;
 mod shell;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -10,12 +10,14 @@
 //! - [`wire`]: frames, and the only calls of bincode in the project.
 //! - [`code`]: the numbers on RESET_STREAM and STOP_SENDING, and what each proves.
 //! - [`runs`]: which run of a node's program is the newest.
+//! - [`refusals`]: what is refused and counted, by name, and what to do.
 //! - [`link`]: round trips, silence, and the verdicts *suspect* and *dead*.
 
 pub mod code;
 pub mod identity;
 pub mod ids;
 pub mod link;
+pub mod refusals;
 pub mod runs;
 mod schema;
 pub mod wire;
