@@ -131,6 +131,11 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn the_book_has_every_page() {
+    assert_none(&pages::book(&Workspace::open().texts));
+}
+
+#[test]
 fn the_reference_knows_every_metric() {
     let workspace = Workspace::open();
 

@@ -1,5 +1,5 @@
 //! The documentation: links lead to files and headings that exist, and the commands that the README
-//! promises are those that CI runs.
+//! promises are those that CI runs; every page is in the book.
 
 use crate::Finding;
 use crate::workspace::{Source, Text};
@@ -10,6 +10,9 @@ const COMMANDS: [&str; 2] =
 
 /// Pages that sources and manifests may mention as plain text.
 const PAGES: &str = "docs/";
+
+/// The book's contents.
+const SUMMARY: &str = "docs/SUMMARY.md";
 
 /// The reference of metrics.
 pub(crate) const METRICS: &str = "docs/reference/metrics.md";
@@ -104,6 +107,25 @@ pub(crate) fn metrics(sources: &[Source], page: &str) -> Vec<Finding> {
     findings
 }
 
+/// Every page of the documentation is listed in the book once.
+pub(crate) fn book(texts: &[Text]) -> Vec<Finding> {
+    let Some(summary) = texts.iter().find(|text| text.file == SUMMARY) else {
+        return vec![Finding::new(SUMMARY, 0, "the book needs it")];
+    };
+    let listed: Vec<_> = summary.text.lines().flat_map(targets).filter_map(|t| resolve(SUMMARY, t)).collect();
+    let pages = texts.iter().filter(|text| text.file.starts_with(PAGES) && text.file.ends_with(".md"));
+    let mut findings = Vec::new();
+    for page in pages.filter(|page| page.file != SUMMARY) {
+        let problem = match listed.iter().filter(|file| **file == page.file).count() {
+            1 => continue,
+            0 => format!("list it in {SUMMARY}"),
+            _ => format!("{SUMMARY} lists it more than once"),
+        };
+        findings.push(Finding::new(&page.file, 0, problem));
+    }
+    findings
+}
+
 /// The README shows both commands, and CI runs them word for word.
 pub(crate) fn commands(readme: &str, ci: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -156,6 +178,18 @@ mod tests {
     #[test]
     fn a_page_that_a_source_mentions_must_exist() {
         assert_eq!(check("src/a.rs", concat!("//! See docs", "/c.md, or src/a.md.")), 1);
+    }
+
+    #[test]
+    fn a_page_that_the_book_does_not_list_once_is_found() {
+        let text = |file: &str, text: &str| Text { file: format!("{PAGES}{file}"), text: text.into() };
+        let pages = [text("a.md", "# A"), text("deep/b.md", "# B"), text("c.md", "# C")];
+        let summary = text("SUMMARY.md", "[A](a.md)\n- [C](c.md)\n- [C again](./c.md)");
+        let texts = [pages.to_vec(), vec![summary]].concat();
+
+        let found: Vec<_> = book(&texts).into_iter().map(|finding| finding.file).collect();
+        assert_eq!(found, [format!("{PAGES}deep/b.md"), format!("{PAGES}c.md")]);
+        assert_eq!(book(&texts[..3]).len(), 1, "without a summary");
     }
 
     #[test]
