@@ -98,7 +98,7 @@ impl Block {
                 panic!("{}:{line}: a console block begins with `$ `", self.file)
             };
             let output = step.output.get_or_insert_default();
-            let text = match content.strip_prefix("> ").filter(|_| output.is_empty()) {
+            let text = match continued(content).filter(|_| output.is_empty()) {
                 Some(more) => {
                     step.script.push_str(more);
                     step.script.push('\n');
@@ -111,6 +111,11 @@ impl Block {
         }
         steps
     }
+}
+
+/// What a line adds to the command before it.
+fn continued(line: &str) -> Option<&str> {
+    if line == ">" { Some("") } else { line.strip_prefix("> ") }
 }
 
 mod tests {
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_console_block_is_commands_with_what_they_print() {
-        let page = "```console\n$ first\none\ntwo\n$ second \\\n> continued\n$ third\n> quoted\n```\n";
+        let page = "```console\n$ first\none\ntwo\n$ second \\\n> continued\n$ third\n>\n> quoted\n```\n";
 
         let steps = read("p.md", page)[0].steps();
 
@@ -141,7 +146,7 @@ mod tests {
         };
         assert_eq!(steps[0], step(2, "first\n", "one\ntwo\n"));
         assert_eq!(steps[1], step(5, "second \\\ncontinued\n", ""));
-        assert_eq!(steps[2], step(7, "third\nquoted\n", ""));
+        assert_eq!(steps[2], step(7, "third\n\nquoted\n", ""));
     }
 
     #[test]

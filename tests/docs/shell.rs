@@ -42,10 +42,12 @@ const QUESTIONS: [&str; 6] =
 /// How much of each log a failure shows.
 const TAIL_LINES: usize = 8;
 
-/// Plays a page from its first block to its last.
-pub(crate) fn play(file: &str, blocks: &[Block]) {
-    let steps: Vec<Step> = blocks.iter().flat_map(Block::steps).collect();
-    assert!(!steps.is_empty(), "{file} has nothing to type");
+/// Plays a page from its first block to its last, after the scripts that make what it assumes.
+pub(crate) fn play(file: &str, before: &[&str], blocks: &[Block]) {
+    let before = before.iter().map(|script| Step { line: 0, script: (*script).to_owned(), output: None });
+    let page: Vec<Step> = blocks.iter().flat_map(Block::steps).collect();
+    assert!(!page.is_empty(), "{file} has nothing to type");
+    let steps: Vec<Step> = before.chain(page).collect();
     let mut shell = Shell::start(&steps);
     for step in &steps {
         if let Err(problem) = shell.take(step) {
@@ -98,7 +100,7 @@ impl Shell {
         let question = QUESTIONS.iter().any(|question| script.starts_with(question));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let printed = self.run(&script)?;
+            let printed = self.run(&script, question)?;
             let Some(shown) = &step.output else { return Ok(()) };
             if is_shown(shown, &printed) {
                 return Ok(());
@@ -113,11 +115,12 @@ impl Shell {
         }
     }
 
-    /// What a script prints.
-    fn run(&mut self, script: &str) -> Result<String, String> {
+    /// What a script prints. A question may fail: grep does, when there is nothing yet.
+    fn run(&mut self, script: &str, question: bool) -> Result<String, String> {
         self.steps += 1;
         let file = self.dir.path().join(format!("out/{}", self.steps));
-        let typed = format!("{{\n{script}}} > '{}' 2>&1 < /dev/null\necho done\n", file.display());
+        let failing = if question { " || true" } else { "" };
+        let typed = format!("{{\n{script}}} > '{}' 2>&1 < /dev/null{failing}\necho done\n", file.display());
         let told = self.stdin.write_all(typed.as_bytes()).map_err(|_| RecvTimeoutError::Disconnected);
         let ended = told.and_then(|()| self.done.recv_timeout(STEP_TIMEOUT));
         let printed = self.places.translate_back(&fs::read_to_string(&file).unwrap_or_default());
