@@ -13,7 +13,7 @@
 //! for who has a mesh already is played after one was started (`before/`). What a page started ends with its test.
 //!
 //! Beside them, the parts of the reference that are not made of the code are compared with it: [`metrics`] with what
-//! runs, the table of [`refusals`] with what the sources count, [`codes`] with the enums.
+//! runs, the table of [`refusals`] with what the sources count, [`codes`] with the enums, [`wire`] with the messages.
 
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
@@ -26,6 +26,7 @@ mod refusals;
 mod shell;
 #[path = "../support/mod.rs"]
 mod support;
+mod wire;
 
 use std::fs;
 use std::path::{Path, PathBuf};

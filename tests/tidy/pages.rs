@@ -11,6 +11,10 @@ const COMMANDS: [&str; 2] =
 /// Pages that sources and manifests may mention as plain text.
 const PAGES: &str = "docs/";
 
+/// Where files are that pages may name in code font.
+const SOURCES: [&str; 9] =
+    ["benches/", "controller/", "docs/", "node/", "packaging/", "scenarios/", "src/", "tests/", "transport/"];
+
 /// The book's contents.
 const SUMMARY: &str = "docs/SUMMARY.md";
 
@@ -28,7 +32,8 @@ pub(crate) fn links(texts: &[Text], has: impl Fn(&str) -> bool) -> Vec<Finding> 
                     findings.push(Finding::new(&text.file, line, problem));
                 }
             }
-            for mention in mentions(content).filter(|mention| !page && !has(mention)) {
+            let named = mentions(content).filter(|_| !page).chain(sources(content).filter(|_| page));
+            for mention in named.filter(|mention| !has(mention)) {
                 findings.push(Finding::new(&text.file, line, format!("there is no `{mention}`")));
             }
         }
@@ -58,10 +63,23 @@ fn mentions(line: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with(PAGES) && word.ends_with(".md"))
 }
 
+/// What stands in code font and looks like one of our own files: a folder of sources, and an ending.
+fn sources(line: &str) -> impl Iterator<Item = &str> {
+    let code = line.split('`').skip(1).step_by(2);
+    code.filter(|text| {
+        let ours = SOURCES.iter().any(|folder| text.starts_with(folder));
+        let file = [".rs", ".toml", ".md", ".service"].iter().any(|end| text.ends_with(end));
+        ours && file && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    })
+}
+
 fn broken(texts: &[Text], has: impl Fn(&str) -> bool, from: &str, target: &str) -> Option<String> {
     let (path, heading) = target.split_once('#').unwrap_or((target, ""));
     let file = if path.is_empty() { Some(from.to_owned()) } else { resolve(from, path) };
     let Some(file) = file else { return Some(format!("`{target}` leads out of the project")) };
+    if from.starts_with(PAGES) && !file.starts_with(PAGES) {
+        return Some(format!("`{target}` leads out of the book: name the file in code font"));
+    }
     if !has(&file) {
         return Some(format!("`{target}` leads nowhere: there is no `{file}`"));
     }
@@ -173,6 +191,15 @@ mod tests {
         ] {
             assert_eq!(check("README.md", text), 0, "{text}");
         }
+    }
+
+    #[test]
+    fn a_link_out_of_the_book_and_a_source_that_is_not_there_are_found() {
+        let page = format!("{PAGES}a.md");
+
+        assert_eq!(check(&page, "[read](../README.md)"), 1, "a link");
+        assert_eq!(check(&page, "see `src/gone.rs` and `node/slot`"), 1, "a source");
+        assert_eq!(check("README.md", "[a](book/a.md)"), 0);
     }
 
     #[test]
