@@ -192,6 +192,9 @@ impl Metrics {
         for reason in names("sinew_connections_refused") {
             self.refused_connections.get_or_create(&Reason { reason: Word(reason) }).inc_by(0);
         }
+        for reason in names("sinew_connections_cut") {
+            self.cut.get_or_create(&Reason { reason: Word(reason) }).inc_by(0);
+        }
         for code in names("sinew_streams_refused") {
             self.refused_streams.get_or_create(&CodeLabel { code: Word(code) }).inc_by(0);
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use sinew_node_core::Outcome;
+use sinew_node_core::{Outcome, Refused};
 use sinew_transport::verify::Refusal;
 use sinew_transport_core::Code;
 use sinew_transport_core::refusals::{groups, names};
@@ -40,7 +40,8 @@ fn words(metric: &str) -> Option<BTreeSet<String>> {
             let own = Outcome::ALL.into_iter().filter(|outcome| !codes.contains(outcome));
             all(own.map(Outcome::name).filter(|name| *name != "ok").collect())
         }
-        "sinew_connections_refused" => literals("node/src", "refused_connection("),
+        "sinew_connections_refused" => all(Refused::ALL.into_iter().map(Refused::name).collect()),
+        "sinew_connections_cut" => literals("node/src", "metrics.cut("),
         "sinew_certificate_renewals" => named("node/src/renewal.rs", "RenewalError"),
         "sinew_controller_joins" => without(named("controller/src/join.rs", "JoinEnd"), "granted"),
         "sinew_controller_renewals" => named("controller/src/renew.rs", "NotRenewed"),

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use sinew_transport_core::refusals::remedy;
+
 /// Why an application's connection was not carried: what the node counts and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -40,16 +42,8 @@ impl Refused {
 
     /// What an operator can do about it.
     #[must_use]
-    pub const fn remedy(self) -> &'static str {
-        match self {
-            Self::ListenerFull => {
-                "find the application that opens so many, or raise `max_connections` of the [[listen]]"
-            }
-            Self::NodeFull => "raise `max_connections` of [node], and the limit on open files with it",
-            Self::NoDescriptors => "raise the limit on open files (systemd: LimitNOFILE=, shell: ulimit -n)",
-            Self::HandoverFull => "the machine is busy: give it more cores, or the node more shards",
-            Self::AcceptFailed => "the error says why; most often memory or descriptors are used up",
-        }
+    pub fn remedy(self) -> &'static str {
+        remedy("sinew_connections_refused", self.name())
     }
 }
 
@@ -137,6 +131,13 @@ mod tests {
         assert!(limit.try_enter().is_none(), "one is inside, and one may be");
         limit.set_max(2);
         assert!(limit.try_enter().is_some());
+    }
+
+    #[test]
+    fn every_refusal_has_a_remedy() {
+        for refused in Refused::ALL {
+            assert!(!refused.remedy().is_empty(), "{}", refused.name());
+        }
     }
 
     #[test]

@@ -51,6 +51,13 @@ pub fn names(metric: &str) -> impl Iterator<Item = &'static str> {
         .map(|row| row.name)
 }
 
+/// What to do about a refusal of the table.
+#[must_use]
+pub fn remedy(metric: &str, name: &str) -> &'static str {
+    let groups = groups().filter(|group| group.metrics.contains(&metric));
+    groups.flat_map(|group| group.rows).find(|row| row.name == name).map_or("", |row| row.remedy)
+}
+
 /// A group: metrics, label, what the log says, and `name [code] meaning => remedy` for each row.
 macro_rules! group {
     (

@@ -10,9 +10,28 @@ pub(super) const GROUPS: &[Group] = &[
             "Raise the limit on open files (`LimitNOFILE=`), or find out who holds the memory.";
     },
     group! {
-        "sinew_connections_refused"; label "reason"; logged;
+        "sinew_connections_refused"; label "reason"; logged ["an application is refused"] "reason";
+        "listener_full": "Its listener carries as many as its `max_connections` allows." =>
+            "Find the application that opens so many, or raise `max_connections` of the `[[listen]]`.";
+        "node_full": "The node carries as many as `max_connections` of `[node]`, or its limit on open files, allows." =>
+            "Raise `max_connections` of `[node]`, and the limit on open files (`LimitNOFILE=`) with it.";
+        "no_descriptors": "The process has no descriptor left for it." =>
+            "Raise the limit on open files (`LimitNOFILE=`, `ulimit -n`).";
         "handover_full": "The shard that should carry it had too many waiting already." =>
             "The node has more new connections than CPU: give it cores or `shards`, or spread the callers.";
+    },
+    group! {
+        "sinew_connections_cut"; label "reason";
+        logged ["stalled connections hold more than 256 MiB: the longest stalled is cut"] "stalled_ms";
+        "stalled" code Cut: "Its reader had read nothing for the longest when stalled connections held too much." =>
+            "The application beside this node that does not read; `client` in the access log is its address.";
+    },
+    group! {
+        "sinew_connections_cut"; label "reason"; logged;
+        "idle" code Idle: "Nothing passed for as long as `idle_timeout` of the `[[serve]]` allows." =>
+            "Nothing, if that is meant; else raise `idle_timeout`, or let the application keep its connections alive.";
+        "stopping" code Cut: "It still ran when the time of a drain was over." =>
+            "Raise `drain_timeout` if such connections should end by themselves.";
     },
     group! {
         "sinew_streams_refused"; label "code"; logged ["stream refused"] "code";
