@@ -164,6 +164,15 @@ impl Client {
         self.read(status, &body).map(Ok)
     }
 
+    /// As [`Client::get`], for whoever has something else to do meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub(crate) async fn fetch<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let (status, body) = self.answer(Method::GET, path, Vec::new()).await?;
+        self.read(status, &body)
+    }
+
     /// As [`Client::post`], for whoever has something else to do meanwhile.
     ///
     /// # Errors

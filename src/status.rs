@@ -1,16 +1,17 @@
 //! `sinew status`: the mesh as its controller sees it, for a person or, with `-o json`, for a program. With
-//! `--why-weights`: one service, as [`weights`] shows it.
-
-mod weights;
+//! `--why-weights`: one service, as [`weights`] shows it. With `--watch`: again and again.
 
 mod concerns;
+mod watch;
+mod weights;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
+use serde::Serialize;
 use sinew_api::control::LinkState;
 use sinew_api::hosting::Health;
 use sinew_api::status::{NodeStatus, Status};
@@ -28,6 +29,9 @@ pub(crate) struct StatusArgs {
     /// Show instead how much of each caller's traffic each endpoint of SERVICE should get, and why
     #[arg(long, value_name = "SERVICE")]
     why_weights: Option<ServiceName>,
+    /// Show it again every SECONDS, until Ctrl-C [default: 2]
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = watch::pause, env = "SINEW_STATUS_WATCH")]
+    watch: Option<Duration>,
     #[command(flatten)]
     api: ApiArgs,
 }
@@ -45,27 +49,44 @@ enum Output {
 /// # Errors
 /// When the controller can't be reached, or refuses.
 pub(crate) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    if let Some(service) = &args.why_weights {
-        return why(service, &args);
+    if let Some(pause) = args.watch {
+        return watch::watch(&args, pause);
     }
-    let status: Status = Client::find(&args.api)?.get("/v1/status")?;
-    match args.output {
-        Output::Table => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            print!("{}", render(&status, now.as_secs()));
-        }
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    print!("{}", runtime.block_on(page(&args))?);
     Ok(ExitCode::SUCCESS)
 }
 
-fn why(service: &ServiceName, args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let weights: ServiceWeights = Client::find(&args.api)?.get(&format!("/v1/weights/{service}"))?;
-    match args.output {
-        Output::Table => print!("{}", weights::render(&weights)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&weights)?),
+/// What is shown, asked for once.
+async fn page(args: &StatusArgs) -> anyhow::Result<String> {
+    // Found each time: a controller that returns may be elsewhere.
+    let client = Client::find(&args.api)?;
+    if let Some(service) = &args.why_weights {
+        let weights: ServiceWeights = client.fetch(&format!("/v1/weights/{service}")).await?;
+        return match args.output {
+            Output::Table => Ok(weights::render(&weights)),
+            Output::Json => args.json(&weights),
+        };
     }
-    Ok(ExitCode::SUCCESS)
+    let status: Status = client.fetch("/v1/status").await?;
+    match args.output {
+        Output::Table => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Ok(render(&status, now.as_secs()))
+        }
+        Output::Json => args.json(&status),
+    }
+}
+
+impl StatusArgs {
+    /// A document for reading; one a line for whoever watches.
+    fn json(&self, document: &impl Serialize) -> anyhow::Result<String> {
+        let text = match self.watch {
+            Some(_) => serde_json::to_string(document)?,
+            None => serde_json::to_string_pretty(document)?,
+        };
+        Ok(text + "\n")
+    }
 }
 
 /// The whole page; `now` in seconds since 1970.

@@ -192,7 +192,7 @@ impl Report {
 }
 
 /// Breaks a text between words. Line breaks of its own stay.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for part in text.lines() {
         let mut line = String::new();

@@ -2,6 +2,7 @@
 //!
 //! - [`log`]: the access log, field by field, and metrics that agree with it.
 //! - [`mistakes`]: what is said about a configuration that can't be used.
+//! - [`watch`]: the same page again and again.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
 #![allow(clippy::unwrap_used, reason = "a story that unwraps fails there")]
@@ -10,6 +11,7 @@ mod log;
 mod mistakes;
 #[path = "../support/mod.rs"]
 mod support;
+mod watch;
 
 use std::path::Path;
 use std::process::Output;
