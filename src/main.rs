@@ -19,6 +19,7 @@ mod dev;
 mod get;
 mod limits;
 mod logging;
+mod man;
 mod node;
 mod ping;
 mod reference;
@@ -90,6 +91,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Print the manual page, or write the pages of all commands into a directory
+    Man(man::ManArgs),
     /// Print the version
     Version,
     /// Run a small service to try a mesh with
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
         Command::Completion(args) => completion::run(args),
+        Command::Man(args) => man::run(args),
         Command::Version => {
             println!("sinew {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

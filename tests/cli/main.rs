@@ -2,6 +2,7 @@
 //!
 //! - [`bugreport`]: one file for whoever helps.
 //! - [`check`]: what keeps a machine from being part of it.
+//! - [`man`]: the manual.
 //! - [`ping`]: the way to another node, measured.
 
 #![allow(clippy::disallowed_methods, reason = "stories about real processes in real time")]
@@ -9,6 +10,7 @@
 
 mod bugreport;
 mod check;
+mod man;
 mod ping;
 #[path = "../support/mod.rs"]
 mod support;
