@@ -47,6 +47,15 @@ dev *ARGS:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# The pages of the reference that are made of the code.
+reference:
+    cargo run -- reference cli > docs/reference/cli.md
+    cargo run -- reference refusals > docs/reference/refusals.md
+
+# The book, in target/book; needs mdbook.
+book:
+    mdbook build docs
+
 # Licences, bans and sources; offline.
 deny:
     cargo deny --offline check licenses bans sources

@@ -13,7 +13,8 @@
 //! for who has a mesh already is played after one was started (`before/`). What a page started ends with its test.
 //!
 //! Beside them, the parts of the reference that are not made of the code are compared with it: [`metrics`] with what
-//! runs, the table of [`refusals`] with what the sources count, [`codes`] with the enums, [`wire`] with the messages.
+//! runs, the table of [`refusals`] with what the sources count, [`codes`] with the enums, [`wire`] with the messages,
+//! files with their [`schemas`].
 
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
@@ -23,6 +24,7 @@ mod matching;
 mod metrics;
 mod places;
 mod refusals;
+mod schemas;
 mod shell;
 #[path = "../support/mod.rs"]
 mod support;

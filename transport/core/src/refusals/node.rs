@@ -49,7 +49,7 @@ pub(super) const GROUPS: &[Group] = &[
     group! {
         "sinew_streams_refused"; label "code"; logged;
         "BAD_PREAMBLE" code BadPreamble: "The first frame of a stream could not be read, or did not come." =>
-            "Are both nodes of versions that go together? If so, please report it.";
+            "The access log names the caller. Are both nodes of versions that go together? If so, please report it.";
     },
     group! {
         "sinew_peers_refused", "sinew_controller_refused"; label "reason"; logged ["certificate refused"] "reason";
@@ -100,7 +100,7 @@ pub(super) const GROUPS: &[Group] = &[
     group! {
         "sinew_tcp_connections_closed"; label "outcome"; logged;
         "unavailable": "No endpoint could be picked for as long as the connection may wait (`connect_timeout`)." =>
-            "Does `sinew status` show endpoints of the service that are up, and links to them?";
+            "The access log says who and why. Does `sinew status` show endpoints that are up, and links to them?";
     },
     group! {
         "sinew_listeners_failed"; label "";
