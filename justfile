@@ -30,10 +30,17 @@ soak SECONDS="600":
     SOAK_SECONDS={{SECONDS}} cargo test -p sinew --test soak -- --ignored --nocapture
 
 # Search with libFuzzer for bytes that break a parser; the names are those of tests/fuzz/corpus. Needs a nightly
-# compiler and `cargo install --locked cargo-fuzz`.
+# compiler and `cargo install --locked cargo-fuzz`. What it finds on its way stays in tests/fuzz/targets/corpus.
 fuzz TARGET SECONDS="60":
-    cargo +nightly fuzz run --fuzz-dir tests/fuzz/targets {{TARGET}} tests/fuzz/corpus/{{TARGET}} -- \
+    mkdir -p tests/fuzz/targets/corpus/{{TARGET}}
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz/targets {{TARGET}} \
+        tests/fuzz/targets/corpus/{{TARGET}} tests/fuzz/corpus/{{TARGET}} -- \
         -max_total_time={{SECONDS}} -max_len=8192 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256
+
+# Take into a committed corpus what a search found beyond it; a test keeps corpora small.
+fuzz-keep TARGET:
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz/targets {{TARGET}} \
+        tests/fuzz/corpus/{{TARGET}} tests/fuzz/targets/corpus/{{TARGET}} -- -set_cover_merge=1 -max_len=1024
 
 # Play a scenario; `just bench scenarios/quickstart.toml --json out.json`.
 bench FILE="scenarios/quickstart.toml" *ARGS:
