@@ -65,7 +65,9 @@ impl Overlay {
         told.version = serving.version;
         for (slot, change) in serving.changes {
             match change {
-                Some(serve) => drop(told.serves.insert(slot, serve)),
+                // The slot is said twice. What stands before counts, as at the controller: else two endpoints could
+                // claim one slot, and no view could be made of what anybody tells.
+                Some(serve) => drop(told.serves.insert(slot, Serve { slot, ..serve })),
                 None => drop(told.serves.remove(&slot)),
             }
         }

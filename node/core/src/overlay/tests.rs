@@ -76,6 +76,26 @@ fn what_went_down_is_gone_and_what_came_up_is_there() {
 }
 
 #[test]
+fn a_peer_that_says_one_slot_twice_spoils_nobody_elses_news() {
+    let mut overlay = Overlay::default();
+    let contradicts = |slot| (slot, Some(serve(0, "orders", Health::Up)));
+
+    heard(
+        &mut overlay,
+        "n1",
+        Serving { version: 11, whole: true, changes: vec![contradicts(4), contradicts(5)] },
+    );
+    heard(&mut overlay, "n2", whole(11, &[serve(3, "orders", Health::Up)]));
+
+    assert_eq!(
+        orders(&overlay, &snapshot()),
+        [at("n1/4", WEIGHT_MAX), at("n1/5", WEIGHT_MAX), at("n2/3", WEIGHT_MAX)]
+    );
+    let laid = overlay.over(&snapshot(), (&node("me"), &BTreeMap::new()));
+    assert!(crate::View::compile(&node("me"), laid, None).is_ok());
+}
+
+#[test]
 fn an_endpoint_that_stays_keeps_its_weight() {
     let mut overlay = Overlay::default();
 
