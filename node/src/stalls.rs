@@ -103,8 +103,7 @@ impl Stalls {
                 tracing::warn!(
                     stalled_ms,
                     withheld,
-                    "stalled connections hold more than {} MiB: the longest stalled is cut",
-                    HELD_MAX >> 20
+                    "stalled connections hold too much: the longest stalled is cut"
                 );
             }
         }

@@ -33,8 +33,8 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test program uses its part of this")]
 #![allow(clippy::disallowed_methods, reason = "a program in the real world")]
 
-mod books;
 mod archive;
+mod books;
 mod look;
 mod mesh;
 mod node;
@@ -48,8 +48,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub use books::Sum;
 pub use archive::unpack;
+pub use books::Sum;
 pub use mesh::Mesh;
 pub use node::{NodePlan, NodePorts};
 pub use records::{Metrics, Record};

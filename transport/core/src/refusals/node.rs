@@ -22,7 +22,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     group! {
         "sinew_connections_cut"; label "reason";
-        logged ["stalled connections hold more than 256 MiB: the longest stalled is cut"] "stalled_ms";
+        logged ["stalled connections hold too much: the longest stalled is cut"] "stalled_ms";
         "stalled" code Cut: "Its reader had read nothing for the longest when stalled connections held too much." =>
             "The application beside this node that does not read; `client` in the access log is its address.";
     },
