@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use comfy_table::{Table, presets};
 use sinew_api::apply::{Applied, Delete, Effective, History, ResourceList};
 use sinew_api::resource::{Resource, ResourceKey, Resources};
@@ -12,6 +13,7 @@ use sinew_transport_core::ids::NodeName;
 
 use crate::apply::print_change;
 use crate::client::{ApiArgs, Client};
+use crate::completion;
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -62,6 +64,7 @@ pub(crate) struct HistoryArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EffectiveArgs {
     /// The node
+    #[arg(add = ArgValueCompleter::new(completion::nodes))]
     node: NodeName,
     /// How to print it
     #[arg(short, long, value_name = "FORMAT", default_value = "text", env = "SINEW_EFFECTIVE_OUTPUT")]

@@ -103,6 +103,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    completion::answer();
     let cli = Cli::parse();
     cli.logging.install();
     let ended = match cli.command {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use serde::Serialize;
 use sinew_api::admin::{PING_TIMEOUT_MS_MAX, Pinged, Pinging};
 use sinew_api::status::API_VERSION;
@@ -17,6 +18,7 @@ use sinew_transport_core::ids::NodeName;
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::{Client, NodeApiArgs};
+use crate::completion;
 use crate::threads::until_signal;
 
 /// The most echoes of one run: who wants to watch a link for longer reads `sinew_quic_rtt_seconds`.
@@ -30,6 +32,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 #[derive(Debug, Args)]
 pub(crate) struct PingArgs {
     /// The other node
+    #[arg(add = ArgValueCompleter::new(completion::peers))]
     node: NodeName,
     /// How many echoes to ask for, 1 to 1000
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(COUNT_MAX)), env = "SINEW_PING_COUNT")]

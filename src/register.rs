@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use sinew_api::admin::{Deregistered, Deregistering, NodeEndpoint, NodeEndpoints, Registered, Registering};
 use sinew_api::hosting::Health;
 use sinew_transport_core::ids::ServiceName;
 
 use crate::client::{Client, NodeApiArgs};
+use crate::completion;
 
 /// How often a waiting command looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -20,6 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub(crate) struct RegisterArgs {
     /// The service; it must be granted to the node
+    #[arg(add = ArgValueCompleter::new(completion::granted))]
     service: ServiceName,
     /// Where it listens, e.g. 127.0.0.1:8080
     address: SocketAddr,
@@ -43,6 +46,7 @@ pub(crate) struct RegisterArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DeregisterArgs {
     /// The service
+    #[arg(add = ArgValueCompleter::new(completion::granted))]
     service: ServiceName,
     /// Where it was registered; without it, every address
     address: Option<SocketAddr>,

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use sinew_api::control::LinkState;
@@ -19,6 +20,7 @@ use sinew_api::weights::ServiceWeights;
 use sinew_transport_core::ids::ServiceName;
 
 use crate::client::{ApiArgs, Client};
+use crate::completion;
 
 /// What to show, and how.
 #[derive(Debug, Args)]
@@ -27,7 +29,7 @@ pub(crate) struct StatusArgs {
     #[arg(short, long, value_name = "FORMAT", default_value = "table", env = "SINEW_STATUS_OUTPUT")]
     output: Output,
     /// Show instead how much of each caller's traffic each endpoint of SERVICE should get, and why
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "SERVICE", add = ArgValueCompleter::new(completion::services))]
     why_weights: Option<ServiceName>,
     /// Show it again every SECONDS, until Ctrl-C [default: 2]
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = watch::pause, env = "SINEW_STATUS_WATCH")]

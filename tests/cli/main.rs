@@ -2,6 +2,7 @@
 //!
 //! - [`bugreport`]: one file for whoever helps.
 //! - [`check`]: what keeps a machine from being part of it.
+//! - [`completion`]: what a shell offers at Tab.
 //! - [`man`]: the manual.
 //! - [`ping`]: the way to another node, measured.
 
@@ -10,6 +11,7 @@
 
 mod bugreport;
 mod check;
+mod completion;
 mod man;
 mod ping;
 #[path = "../support/mod.rs"]
