@@ -138,7 +138,7 @@ async fn leave(
     remote: SocketAddr,
 ) {
     if let Some(farewell) = ending.farewell() {
-        let _ = timeout(FAREWELL_TIME, part(sender, &farewell, closer)).await;
+        let _ = timeout(FAREWELL_TIME, part(sender, &farewell)).await;
     }
     closer.close(ending.name());
     record(hub, &ending, node, remote);
@@ -313,11 +313,9 @@ pub(crate) async fn gone(error: SessionError, closer: &SessionCloser) -> Ending 
     }
 }
 
-/// Says farewell, and leaves it to the node to close: what arrived before a close and was not read is lost with it.
-async fn part(mut sender: FrameSender, farewell: &Farewell, closer: &SessionCloser) {
+async fn part(mut sender: FrameSender, farewell: &Farewell) {
     if sender.send(farewell).await.is_ok() {
         sender.finish().await;
-        closer.closed().await;
     }
 }
 

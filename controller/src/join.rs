@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::authority::Request;
 use crate::hub::{Hub, hash_of};
 use crate::metrics::Metrics;
+use crate::store::StoreError;
 
 /// From the opened stream to the delivered answer. Two round trips and two signatures take well under a
 /// second anywhere; who is slower is holding one of few places.
@@ -82,6 +83,9 @@ impl JoinEnd {
     }
 }
 
+/// What a node is told whose join could not be kept. Why is for the controller's own people.
+const UNKEPT: &str = "the controller can't keep who joins: its log says why. No token was used up; try again when that is mended";
+
 /// Takes one join from its request to its answer.
 pub(crate) async fn join(hub: Arc<Hub>, session: Session) {
     let (remote, closer) = (session.remote, session.closer());
@@ -115,7 +119,7 @@ async fn decide(hub: &Hub, request: JoinRequest) -> (JoinAnswer, JoinEnd) {
     let grant = match hub.look(&hash).await {
         Ok(Outcome::Granted(grant)) => grant,
         Ok(other) => return refuse(other),
-        Err(error) => return (JoinAnswer::Refused, JoinEnd::Failed(error.to_string())),
+        Err(error) => return unkept(&error),
     };
     let csr = match Request::parse(&request.csr) {
         Ok(csr) => csr,
@@ -136,8 +140,13 @@ async fn decide(hub: &Hub, request: JoinRequest) -> (JoinAnswer, JoinEnd) {
             (JoinAnswer::Joined { certificate, root }, JoinEnd::Granted(grant.node))
         }
         Ok(other) => refuse(other),
-        Err(error) => (JoinAnswer::Refused, JoinEnd::Failed(error.to_string())),
+        Err(error) => unkept(&error),
     }
+}
+
+/// The store failed, and the token is what it was.
+fn unkept(error: &StoreError) -> (JoinAnswer, JoinEnd) {
+    (JoinAnswer::BadRequest(UNKEPT.to_owned()), JoinEnd::Failed(error.to_string()))
 }
 
 fn refuse(outcome: Outcome) -> (JoinAnswer, JoinEnd) {

@@ -68,7 +68,17 @@ async fn ssh_and_rsync_bring_everything_over_whole() {
 struct Sshd {
     address: SocketAddr,
     options: Vec<String>,
+    /// Whether [`PRIVILEGE_SEPARATION`] was not there before.
+    made: bool,
     _server: Process,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = fs::remove_dir(PRIVILEGE_SEPARATION);
+        }
+    }
 }
 
 impl Sshd {
@@ -78,7 +88,8 @@ impl Sshd {
             succeed(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(key))).await;
         }
         fs::copy(dir.join("own.pub"), dir.join("authorized")).unwrap();
-        if Uid::effective().is_root() {
+        let made = Uid::effective().is_root() && !Path::new(PRIVILEGE_SEPARATION).exists();
+        if made {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(PRIVILEGE_SEPARATION).unwrap();
         }
         let address = free_address();
@@ -104,7 +115,7 @@ impl Sshd {
             "-oBatchMode=yes".into(),
             format!("-oUser={user}"),
         ];
-        Self { address, options: options.into(), _server: server }
+        Self { address, options: options.into(), made, _server: server }
     }
 
     /// Runs a command beyond the mesh.

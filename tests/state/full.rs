@@ -7,8 +7,8 @@ use std::fs;
 
 use tokio::process::Command;
 
-use crate::node::{greeting, register};
-use crate::place::Backup;
+use crate::node::{greeting, node_refused, register, unjoined};
+use crate::place::{Backup, Place};
 use crate::support::{Mesh, NodePlan, Service};
 
 /// How many calls go through while the disk is full: more than the program writes in one go.
@@ -67,6 +67,7 @@ async fn a_controller_without_space_refuses_changes_and_takes_them_when_there_is
     fs::write(&resources, "[mesh]\ndefault_policy = \"deny\"\n").unwrap();
     let apply = ["apply", "--wait", "-f", resources.to_str().unwrap()];
     let token = ["token", "create", "--node", "n2", "--service", "orders"];
+    let (joining, earlier) = unjoined(&mesh, "n3").await;
     limit_files(mesh.controller_pid(), "0").await;
 
     for change in [&apply[..], &token[..]] {
@@ -82,6 +83,8 @@ async fn a_controller_without_space_refuses_changes_and_takes_them_when_there_is
             assert!(said.contains("File too large") && said.contains("free space"), "{said}");
         }
     }
+    let refusal = node_refused(Place::Plain, &joining).await;
+    refusal.names(&["the controller can't keep who joins", "No token was used up"]);
     assert_eq!(greeting(&mesh).await, "220 n1");
 
     limit_files(mesh.controller_pid(), "unlimited").await;
@@ -89,6 +92,7 @@ async fn a_controller_without_space_refuses_changes_and_takes_them_when_there_is
     let taken = mesh.sinew(&apply).await;
     assert!(taken.status.success(), "{}{}", String::from_utf8_lossy(&taken.stderr), mesh.controller_log());
     mesh.add(NodePlan::new("n2").serve("orders", greeter.address())).await;
+    mesh.add_with(NodePlan::new("n3").serve("orders", greeter.address()), &earlier).await;
     mesh.settled().await;
     // And it is on disk.
     mesh.kill_controller().await;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::place::{Backup, Harm, Place, give_away, refused, take_back};
-use crate::support::{Mesh, NodePlan, Service, http_call};
+use crate::support::{Mesh, NodePlan, Service, http_call, until};
 
 /// The bearer token of a node's admin pages.
 pub(crate) fn admin_token(mesh: &Mesh, node: &str) -> String {
@@ -44,7 +44,22 @@ async fn stopped() -> (Mesh, Service, PathBuf) {
     (mesh, greeter, state)
 }
 
-async fn node_refused(place: Place, dir: &Path) -> crate::place::Refusal {
+/// A node that has a token and a configuration, and has not joined; yields its directory and the token.
+pub(crate) async fn unjoined(mesh: &Mesh, name: &str) -> (PathBuf, String) {
+    let token = mesh.token(name, &["orders"]).await;
+    let dir = mesh.dir().join(name);
+    let state = dir.join("state");
+    fs::create_dir_all(&state).unwrap();
+    fs::write(dir.join("token"), &token).unwrap();
+    let config = format!(
+        "[node]\nstate = {state:?}\ntoken_file = {:?}\ndata = \"127.0.0.1:0\"\nadmin = \"\"\n",
+        dir.join("token")
+    );
+    fs::write(dir.join("node.toml"), config).unwrap();
+    (dir, token)
+}
+
+pub(crate) async fn node_refused(place: Place, dir: &Path) -> crate::place::Refusal {
     let config = dir.join("node.toml");
     refused(place, &dir.join("state"), &["node", "--config", config.to_str().unwrap()]).await
 }
@@ -142,16 +157,8 @@ async fn a_node_that_may_not_write_its_state_says_so_and_changes_nothing() {
 async fn a_node_that_can_t_keep_what_it_is_given_does_not_spend_its_token() {
     let mut mesh = Mesh::start().await;
     let greeter = Service::greeter("n1").await;
-    let token = mesh.token("n1", &["orders"]).await;
-    let dir = mesh.dir().join("n1");
+    let (dir, token) = unjoined(&mesh, "n1").await;
     let state = dir.join("state");
-    fs::create_dir_all(&state).unwrap();
-    fs::write(dir.join("token"), &token).unwrap();
-    let config = format!(
-        "[node]\nstate = {state:?}\ntoken_file = {:?}\ndata = \"127.0.0.1:0\"\nadmin = \"\"\n",
-        dir.join("token")
-    );
-    fs::write(dir.join("node.toml"), config).unwrap();
 
     for (place, words) in [
         (Place::ReadOnly, ["Read-only file system", "may this user"]),
@@ -186,9 +193,15 @@ async fn a_node_that_is_restored_from_an_old_backup_goes_on_with_what_it_had_the
     mesh.settled().await;
 
     assert_eq!(greeting(&mesh).await, "220 n1");
-    let status = mesh.status().await;
-    let mail = status.services.iter().find(|service| service.name.as_str() == "mail").unwrap();
-    assert_eq!(mail.endpoints.len(), 1, "what was registered then, and not what came since: {mail:?}");
-    let orders = status.services.iter().find(|service| service.name.as_str() == "orders").unwrap();
-    assert_eq!(orders.endpoints.len(), 2, "{orders:?}");
+    // What was registered then, and not what came since; its new session says so.
+    let told = until("the controller to hear it", || async {
+        let services = mesh.status().await.services;
+        let count =
+            |name: &str| services.iter().find(|known| known.name.as_str() == name).map(|s| s.endpoints.len());
+        match (count("mail"), count("orders")) {
+            (Some(1), Some(2)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    told.await.unwrap();
 }
