@@ -100,8 +100,10 @@ impl Stalls {
             self.metrics.cut("stalled");
             if let Some(withheld) = self.logged.admit() {
                 let stalled_ms = now_us.saturating_sub(since_us) / 1000;
+                let held_max_mib = HELD_MAX >> 20;
                 tracing::warn!(
                     stalled_ms,
+                    held_max_mib,
                     withheld,
                     "stalled connections hold too much: the longest stalled is cut"
                 );

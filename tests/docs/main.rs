@@ -63,6 +63,8 @@ pages! {
     debug_does_what_it_says: "docs/how-to/debug.md" after "controller" "mesh",
     the_api_does_what_its_page_says: "docs/reference/api.md" after "controller" "mesh",
     registering_does_what_its_page_says: "docs/reference/node.md" after "controller" "mesh" "second",
+    checks_are_as_their_page_says: "docs/reference/checks.md" after "controller" "mesh",
+    looking_after_a_mesh_is_as_its_page_says: "docs/reference/tools.md" after "controller" "mesh" "peer",
     rotate_does_what_it_says: "docs/how-to/rotate.md" after "controller" "mesh",
 }
 

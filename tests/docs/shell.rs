@@ -36,8 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What questions begin with.
-const QUESTIONS: [&str; 6] =
-    ["sinew status", "sinew get", "sinew effective", "sinew history", "grep ", "tail "];
+const QUESTIONS: [&str; 7] =
+    ["sinew status", "sinew get", "sinew effective", "sinew history", "sinew ping", "grep ", "tail "];
 
 /// How much of each log a failure shows.
 const TAIL_LINES: usize = 8;
