@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::{Mesh, now_us};
 
 /// The nodes that may die. The caller's and the last one's live as long as the soak.
-const MORTAL: [&str; 2] = ["n1", "n2"];
+pub(crate) const MORTAL: [&str; 2] = ["n1", "n2"];
 
 /// The nodes that may be paused for a moment.
 const PAUSED: [&str; 3] = ["n1", "n2", "n3"];

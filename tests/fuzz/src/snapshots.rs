@@ -135,8 +135,8 @@ pub fn tell(mut bytes: &[u8]) -> bool {
     let senders = ["n1", "n2", "stranger"].map(node);
     let own = (&node("self"), &BTreeMap::from([(0, up("orders", 0)), (1, up("web", 1))]));
     let mut overlay = Overlay::default();
-    // The newest that each run of each sender has told.
-    let mut newest: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+    // The newest that each sender has told, and in which run. That an earlier run is over, links know.
+    let mut newest: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     while let Some((who, rest)) = bytes.split_first() {
         let Some((len, rest)) = rest.split_first_chunk::<2>() else { break };
         let (payload, rest) = rest.split_at(usize::from(u16::from_le_bytes(*len)).min(rest.len()));
@@ -149,11 +149,11 @@ pub fn tell(mut bytes: &[u8]) -> bool {
         let after = overlay.over(snapshot, own);
         match news {
             Ok(true) => {
-                let last = newest.insert((index, boot), version);
-                assert!(last.is_none_or(|last| last <= version), "{version} after {last:?} is no news");
+                let last = newest.insert(index, (boot, version)).filter(|(run, _)| *run == boot);
+                assert!(last.is_none_or(|(_, last)| last <= version), "{version} after {last:?} is no news");
             }
             Ok(false) => assert_eq!(after, before, "what is no news changes nothing"),
-            Err(_) => drop(newest.remove(&(index, boot))),
+            Err(_) => drop(newest.remove(&index)),
         }
         believed_about_itself_only(&before, &after, sender);
         assert!(
