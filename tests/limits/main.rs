@@ -90,7 +90,7 @@ async fn a_listener_carries_as_many_as_it_may_and_resets_the_next() {
     echoed(&mut first).await;
     let counted = mesh.metrics("caller").await.count(REFUSED, &[("reason", "listener_full")]);
     assert_eq!(counted, 2.0);
-    assert!(mesh.log("caller").contains("raise `max_connections` of the [[listen]]"));
+    assert!(mesh.log("caller").contains("raise `max_connections` of the `[[listen]]`"));
     drop(second);
     let third = until_carried(listener).await;
 

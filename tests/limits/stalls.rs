@@ -91,7 +91,7 @@ async fn what_stalled_readers_hold_is_bounded_the_longest_stalled_is_cut_and_nob
     assert!(bytes <= f64::from(256 << 20), "{bytes}");
 
     assert!(slow.await.unwrap() >= SLOW_READS * SLOW_READ, "the slow reader got all that it read");
-    drop((first, others));
+    drop((first, others, beside));
     mesh.metrics_when("caller", |metrics| stalled(metrics) == 0).await;
     mesh.records_when("host", |records| cut(records) == FIRST).await;
     mesh.books_agree().await;
