@@ -119,13 +119,14 @@ mod tests {
                 (6, "DRAINING"),
                 (7, "BAD_PREAMBLE"),
                 (8, "CUT"),
+                (9, "IDLE"),
             ]
         );
     }
 
     #[test]
     fn an_unknown_number_proves_nothing() {
-        for number in [9, 255, u64::from(u32::MAX), u64::MAX] {
+        for number in [10, 255, u64::from(u32::MAX), u64::MAX] {
             assert_eq!(Code::from_number(number), Code::Broken);
         }
         assert!(!Code::Broken.proves_nothing_delivered());
