@@ -145,9 +145,11 @@ async fn a_node_carries_as_many_as_it_may_in_all() {
 
     mesh.rewrite("host", |text| text.replace("max_connections = 1", "max_connections = 9"));
     let second = until_carried(listener).await;
+    // One that was refused before this may have kept its place for a moment, and have had another refused.
+    let full = async || mesh.metrics("caller").await.count(REFUSED, &[("reason", "node_full")]);
+    let before = full().await;
     must_be_reset(listener).await;
-    let counted = mesh.metrics("caller").await.count(REFUSED, &[("reason", "node_full")]);
-    assert_eq!(counted, 1.0);
+    assert_eq!(full().await, before + 1.0);
     echoed(&mut first).await;
     drop((first, second));
     mesh.books_agree().await;
