@@ -229,7 +229,10 @@ impl<'a> Meter<'a> {
                 waits = true;
                 self.plane.stalls.wait(flow, holds);
             }
-            given_up.as_mut().poll(context).map(|()| Err(Broken::Stalled))
+            given_up.as_mut().poll(context).map(|()| {
+                self.plane.metrics.cut("stalled");
+                Err(Broken::Stalled)
+            })
         })
         .await
     }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::metrics::Metrics;
 
-/// Between two looks: a quarter of what makes a stall.
+/// Between two looks: an eighth of what makes a stall.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// One direction of a connection: what passed, and whether it waits for its reader.
@@ -31,11 +31,17 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Resolves when the node gives it up.
-    pub(crate) async fn given_up(&self) {
-        self.given_up.notified().await;
+    /// Resolves when the node gives it up, from the call on: one that went on in time is not given up later.
+    pub(crate) fn given_up(&self) -> impl Future<Output = ()> {
+        self.given_up.notified()
     }
 
+    /// Gives it up, if it still waits. Otherwise the next look decides anew.
+    fn give_up(&self) {
+        self.given_up.notify_waiters();
+    }
+
+    /// Its reader has taken what waited.
     pub(crate) fn goes_on(&self) {
         self.waits.store(false, Relaxed);
     }
@@ -48,7 +54,7 @@ struct Seen {
     memory: stall::Flow,
 }
 
-/// Every direction that ever had to wait and still lives; no more than there are connections.
+/// Every direction that ever had to wait and still lives; at most two for each connection.
 #[derive(Debug)]
 pub(crate) struct Stalls {
     seen: Mutex<Vec<Seen>>,
@@ -96,8 +102,7 @@ impl Stalls {
         for Stalled { since_us, held, which } in stall::to_give_up(stalled, HELD_MAX) {
             connections -= 1;
             bytes -= held;
-            which.given_up.notify_one();
-            self.metrics.cut("stalled");
+            which.give_up();
             if let Some(withheld) = self.logged.admit() {
                 let stalled_ms = now_us.saturating_sub(since_us) / 1000;
                 let held_max_mib = HELD_MAX >> 20;
@@ -116,6 +121,21 @@ impl Stalls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_that_went_on_in_time_is_not_given_up_later() {
+        let flow = Flow::default();
+        flow.give_up();
+
+        let mut later = std::pin::pin!(flow.given_up());
+        assert!(poll(later.as_mut()).is_pending(), "nobody waited");
+        flow.give_up();
+        later.await;
+    }
+
+    fn poll(future: std::pin::Pin<&mut impl Future<Output = ()>>) -> std::task::Poll<()> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
 
     #[test]
     fn one_that_has_ended_is_forgotten() {
